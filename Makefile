@@ -1,0 +1,54 @@
+# Every command of the project. `make demo` and `make test` need Python 3.11 or newer with pip, and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+MODEL := models/all-minilm-l6-v2/tokenizer.json
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo up test check drills lock clean
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: .venv/parties $(MODEL) ## summarise a real chat privately and show what every party saw
+	@$(BIN)/python deploy/demo.py
+
+up: .venv/parties $(MODEL) ## run all parties in the foreground until Ctrl-C
+	@$(BIN)/python deploy/local.py --workers 2 --state run
+
+test: check ## set up and run every check: format, lint, types, imports, tests, README
+	@$(BIN)/pytest
+
+check: .venv/dev $(MODEL)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+drills: .venv/dev $(MODEL) ## the long runs: kills, floods, fuzzing
+	@$(BIN)/pytest -m drill --timeout 1800 -s
+
+lock: .venv/dev ## write the hash-pinned requirements anew from pyproject.toml
+	@sh requirements/lock.sh
+
+clean: ## remove everything that make made
+	rm -rf .venv models run build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Seclude needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+# Everything comes from the hash-pinned list and from nowhere else; the project itself is linked, not copied.
+.venv/parties: .venv/python requirements/parties.txt pyproject.toml
+	@echo "installing the parties' packages (hash-pinned)..."
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/parties.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+.venv/dev: .venv/parties requirements/dev.txt
+	@echo "installing the checks' packages (hash-pinned)..."
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/dev.txt
+	@touch $@
+
+$(MODEL): .venv/parties
+	@$(BIN)/seclude-model install all-minilm-l6-v2 --dir models
+	@touch $@

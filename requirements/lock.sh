@@ -1,0 +1,13 @@
+#!/bin/sh
+# Writes the hash-pinned lists anew: dev.txt holds everything, the others are cut from it so that all agree.
+set -eu
+cd "$(dirname "$0")/.."
+compile() { # output, constraint or nothing, then the extras
+    out=$1; shift
+    .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header "$@" pyproject.toml -o "requirements/$out.txt"
+}
+compile dev --upgrade --all-extras
+compile parties --constraint requirements/dev.txt --extra client --extra relay --extra gateway --extra worker --extra build
+for party in client relay gateway worker; do
+    compile "$party" --constraint requirements/dev.txt --extra "$party"
+done
