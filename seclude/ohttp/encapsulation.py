@@ -1,0 +1,160 @@
+"""Encapsulating requests and responses (RFC 9458, sections 4.3 and 4.4).
+
+An opener of the response exists only where a request was encapsulated, and a sealer only where one was decapsulated.
+Each works once. What the messages say (RFC 9292) is not looked at here.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from seclude import hpke
+from seclude.errors import DecodeError, OpenError, UnknownKeyError, UsageError
+from seclude.hpke import PrivateKey, Suite
+from seclude.ohttp.keyconfig import (
+    REQUEST_HEADER_LENGTH,
+    KeyConfig,
+    RequestHeader,
+    SymmetricAlgorithms,
+    parse_request_header,
+    serialize_request_header,
+)
+from seclude.ohttp.media import REQUEST_LABEL, RESPONSE_LABEL
+from seclude.wire import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A private key and the configuration that was published for it; UsageError where they do not belong together."""
+
+    config: KeyConfig
+    private_key: PrivateKey
+
+    def __post_init__(self) -> None:
+        if (self.config.kem, self.config.public_key) != (self.private_key.kem, self.private_key.public_key):
+            raise UsageError("the key configuration is for another private key")
+        for pair in self.config.algorithms:
+            Suite(self.private_key.kem, pair.kdf, pair.aead)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _ResponseSecret:
+    """What both ends keep of a request to protect its one response."""
+
+    suite: Suite
+    enc: bytes
+    secret: bytes
+
+    def derive(self, response_nonce: bytes) -> tuple[bytes, bytes]:
+        """Return the AEAD key and nonce of the response (steps 3 to 5 of section 4.4)."""
+        prk = hpke.extract(self.enc + response_nonce, self.secret)
+        return hpke.expand(prk, b"key", self.suite.nk), hpke.expand(prk, b"nonce", self.suite.nn)
+
+
+class ResponseOpener:
+    """The device's right to open one response; only `encapsulate_request` makes one."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: _ResponseSecret) -> None:
+        self._secret: _ResponseSecret | None = secret
+
+    def open(self, encapsulated: bytes) -> bytes:
+        """Return the response; a failure uses the opener up as success does."""
+        if self._secret is None:
+            raise UsageError("a response was already opened with this opener")
+        secret, self._secret = self._secret, None
+        reader = Reader(encapsulated)
+        response_nonce = reader.take(_response_nonce_length(secret.suite), "response nonce")
+        key, nonce = secret.derive(response_nonce)
+        return hpke.aead_open(secret.suite, key, nonce, b"", reader.rest())
+
+
+class ResponseSealer:
+    """The worker's right to seal one response; only `decapsulate` makes one."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: _ResponseSecret) -> None:
+        self._secret: _ResponseSecret | None = secret
+
+    def seal(self, message: bytes, *, testing_only_nonce: bytes | None = None) -> bytes:
+        """Return the encapsulated response."""
+        if self._secret is None:
+            raise UsageError("a response was already sealed with this sealer")
+        secret, self._secret = self._secret, None
+        length = _response_nonce_length(secret.suite)
+        response_nonce = secrets.token_bytes(length) if testing_only_nonce is None else testing_only_nonce
+        if len(response_nonce) != length:
+            raise UsageError("response nonce has a wrong length")
+        key, nonce = secret.derive(response_nonce)
+        return response_nonce + hpke.aead_seal(secret.suite, key, nonce, b"", message)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OpenedRequest:
+    """A request that authenticated, and the means to answer it."""
+
+    message: bytes
+    enc: bytes
+    """Unique to the request: a second one with the same key identifier is a replay (RFC 9458, section 6.5)."""
+    key_id: int
+    sealer: ResponseSealer
+
+
+def encapsulate_request(
+    config: KeyConfig,
+    message: bytes,
+    *,
+    kdf: int = hpke.KDF_HKDF_SHA256,
+    aead: int = hpke.AEAD_AES_128_GCM,
+    testing_only_ephemeral: PrivateKey | None = None,
+) -> tuple[bytes, ResponseOpener]:
+    """Encapsulate a request to a key that the caller trusts, in a new HPKE context each time.
+
+    Raises UsageError where the configuration does not offer the algorithms, DecodeError where its key is unusable.
+    """
+    if SymmetricAlgorithms(kdf, aead) not in config.algorithms:
+        raise UsageError("the key configuration does not offer these algorithms")
+    header = RequestHeader(config.key_id, config.kem, kdf, aead)
+    suite = Suite(header.kem, header.kdf, header.aead)
+    enc, context = hpke.setup_sender(
+        suite, config.public_key, _info(header), testing_only_ephemeral=testing_only_ephemeral
+    )
+    ct = context.seal(b"", message)
+    secret = context.export(RESPONSE_LABEL, _response_nonce_length(suite))
+    return serialize_request_header(header) + enc + ct, ResponseOpener(_ResponseSecret(suite, enc, secret))
+
+
+def decapsulate(data: bytes, keys: Mapping[int, HeldKey]) -> OpenedRequest:
+    """Open an encapsulated request with the key, by its identifier, that it names.
+
+    Raises UnknownKeyError where the key is not held, DecodeError where the request is cut short or names another KEM
+    than the key's, OpenError where it names algorithms that the key does not offer or does not authenticate.
+    """
+    header = parse_request_header(data)
+    held = keys.get(header.key_id)
+    if held is None:
+        raise UnknownKeyError("key identifier unknown")
+    if header.kem != held.config.kem:
+        raise DecodeError("kem_id is not that of the key")
+    if SymmetricAlgorithms(header.kdf, header.aead) not in held.config.algorithms:
+        raise OpenError(hpke.OPEN_FAILED)
+    suite = Suite(header.kem, header.kdf, header.aead)
+    reader = Reader(data)
+    reader.take(REQUEST_HEADER_LENGTH, "header")
+    enc = reader.take(suite.nenc, "enc")
+    if reader.remaining < hpke.TAG_LENGTH:
+        raise DecodeError(f"truncated in ciphertext: {reader.remaining} of at least {hpke.TAG_LENGTH}")
+    context = hpke.setup_recipient(suite, held.private_key, enc, _info(header))
+    message = context.open(b"", reader.rest())
+    secret = context.export(RESPONSE_LABEL, _response_nonce_length(suite))
+    return OpenedRequest(message, enc, header.key_id, ResponseSealer(_ResponseSecret(suite, enc, secret)))
+
+
+def _info(header: RequestHeader) -> bytes:
+    return REQUEST_LABEL + b"\0" + serialize_request_header(header)
+
+
+def _response_nonce_length(suite: Suite) -> int:
+    return max(suite.nn, suite.nk)
