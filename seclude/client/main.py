@@ -1,0 +1,250 @@
+"""The `seclude` command: ask about a chat, rewrite a text, or check who would read it.
+
+Exit status 0 means done, 1 that it could not be done (the sentence on standard error says why), 2 wrong usage.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, get_args
+
+import msgspec
+
+from seclude.attestation.verify import Step
+from seclude.client.chats import MAX_CHAT_BYTES, Chat, load_chat, select
+from seclude.client.fit import fit
+from seclude.client.render import render_rewrite, render_step, render_summary
+from seclude.client.sdk import Client, TaskError
+from seclude.client.trust import load_trust
+from seclude.errors import BusyError, ConfigError, Error, UpstreamError, VerificationError
+from seclude.tasks import MAX_HIGHLIGHTS, Tone
+
+VERSION: Final = "0.1.0"
+TRUST_VARIABLE: Final = "SECLUDE_TRUST"
+DEFAULT_TRUST: Final = Path("run/trust.toml")  # where `make up` leaves it
+
+
+EXAMPLES: Final = """examples:
+  seclude --trust run/trust.toml summarize chat.txt --unread 40
+  seclude summarize chat.txt --since 2026-11-20 --json
+  seclude rewrite --tone professional "hey, cant make it tmrw, sry"
+  seclude verify
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], Coroutine[None, None, None]] = arguments.run
+    try:
+        asyncio.run(run(arguments))
+    except (Error, KeyboardInterrupt, BrokenPipeError) as exc:
+        return _fail(arguments, exc)
+    return 0
+
+
+def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
+    """Say in one sentence, or in JSON, why there is no answer."""
+    if isinstance(exc, KeyboardInterrupt):
+        return 130
+    if isinstance(exc, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        return 1
+    kind, sentence = "error", str(exc)
+    if isinstance(exc, VerificationError):
+        kind = "refused"
+        sentence = f"refused, nothing was sent: step {exc.step}: {exc}"
+    elif isinstance(exc, BusyError):
+        kind = "busy"
+    elif isinstance(exc, UpstreamError):
+        kind = "unreachable"
+    elif isinstance(exc, TaskError):
+        kind = "not-done"
+    if arguments.json:
+        step = {"step": exc.step} if isinstance(exc, VerificationError) else {}
+        print(msgspec.json.encode({"error": kind, "message": str(exc), **step}).decode())
+    print(f"seclude: {sentence}", file=sys.stderr)
+    return 2 if isinstance(exc, ConfigError) else 1
+
+
+async def _summarize(arguments: argparse.Namespace) -> None:
+    trust = load_trust(_trust_file(arguments))
+    chat = load_chat(_read(arguments.file), date_order=arguments.date_order)
+    for warning in chat.warnings:
+        _note(warning)
+    fitted = fit(select(chat, unread=arguments.unread, since=arguments.since))
+    if fitted.left_out:
+        _note(f"the chat is longer than one request may be: its {fitted.left_out} oldest messages are left out")
+    if fitted.shortened:
+        _note(f"{fitted.shortened} messages are longer than the limit and were cut")
+    if not fitted.messages:
+        _print_empty(chat, arguments)
+        return
+    async with Client(trust) as client:
+        answer = await client.summarize(fitted.messages, max_highlights=arguments.max)
+    if arguments.json:
+        counts = {"messages_in_file": len(chat.messages), "messages_left_out": fitted.left_out}
+        print(msgspec.json.encode({**msgspec.to_builtins(answer), **counts}).decode())
+    else:
+        print(render_summary(answer))
+
+
+def _print_empty(chat: Chat, arguments: argparse.Namespace) -> None:
+    """Answer without asking anybody: there is nothing to summarise."""
+    sentence = "the chat has no messages" if not chat.messages else "no message is newer than asked for"
+    if arguments.json:
+        print(msgspec.json.encode({"kind": "highlights", "text": "", "highlights": [], "note": sentence}).decode())
+    else:
+        print(f"Nothing to summarise: {sentence}.")
+
+
+async def _rewrite(arguments: argparse.Namespace) -> None:
+    trust = load_trust(_trust_file(arguments))
+    text = arguments.text if arguments.text is not None else _decode(_read(Path("-")))
+    if not text.strip():
+        raise ConfigError("there is no text to rewrite; give it as an argument or on standard input")
+    async with Client(trust) as client:
+        answer = await client.rewrite(text, arguments.tone)
+    print(msgspec.json.encode(answer).decode() if arguments.json else render_rewrite(answer))
+
+
+async def _verify(arguments: argparse.Namespace) -> None:
+    trust = load_trust(_trust_file(arguments))
+    steps: list[Step] = []
+
+    def observe(step: Step) -> None:
+        steps.append(step)
+        if not arguments.json:
+            print(render_step(step), flush=True)
+
+    async with Client(trust) as client:
+        pool = await client.verify(observe=observe)
+    if arguments.json:
+        listed = [{"number": step.number, "title": step.title, "found": step.found} for step in steps]
+        answer = {
+            "trusted": True,
+            "origin": pool.core.origin,
+            "epoch": pool.epoch,
+            "expires_at": pool.expires_at,
+            "measurement": pool.measurement.hex(),
+            "steps": listed,
+        }
+        print(msgspec.json.encode(answer).decode())
+    else:
+        print(f"Trusted: all {len(steps)} steps hold. The attested hardware is SIMULATED and proves no machine.")
+
+
+def _trust_file(arguments: argparse.Namespace) -> Path:
+    if arguments.trust is not None:
+        return Path(arguments.trust)
+    named = os.environ.get(TRUST_VARIABLE)
+    return Path(named) if named else DEFAULT_TRUST
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(0, "rb", closefd=False) if str(path) == "-" else path.open("rb") as file:
+            data = file.read(MAX_CHAT_BYTES + 1)
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    if len(data) > MAX_CHAT_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_CHAT_BYTES >> 20} MiB; export a part of the chat")
+    return data
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ConfigError("the text is not UTF-8") from None
+
+
+def _note(sentence: str) -> None:
+    print(f"seclude: note: {sentence}", file=sys.stderr)
+
+
+def _moment(text: str) -> datetime:
+    """Return the local time that --since names."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write 2026-11-20 or 2026-11-20T18:00") from None
+    return moment.astimezone().replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def _highlights(text: str) -> int:
+    if (count := _count(text)) > MAX_HIGHLIGHTS:
+        raise argparse.ArgumentTypeError(f"the most is {MAX_HIGHLIGHTS}")
+    return count
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="answer in JSON on standard output")
+    shared.add_argument(
+        "--trust",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help=f"trust file (default: ${TRUST_VARIABLE}, then {DEFAULT_TRUST})",
+    )
+    parser = argparse.ArgumentParser(
+        prog="seclude",
+        description="Ask an AI about private messages on servers that cannot read them. The pool is verified first.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"seclude {VERSION}")
+    parser.add_argument(
+        "--trust", metavar="FILE", default=None, help=f"trust file (default: ${TRUST_VARIABLE}, then {DEFAULT_TRUST})"
+    )
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    verb = verbs.add_parser(
+        "summarize",
+        parents=[shared],
+        help="highlights of a chat",
+        epilog="example: seclude summarize chat.txt --unread 40",
+    )
+    verb.add_argument(
+        "file", type=Path, metavar="FILE", help="WhatsApp export (.txt, .zip) or JSON; - for standard input"
+    )
+    verb.add_argument("--unread", type=_count, metavar="N", help="only the last N messages")
+    verb.add_argument("--since", type=_moment, metavar="TIME", help="only messages from this local time on")
+    verb.add_argument(
+        "--max",
+        type=_highlights,
+        metavar="N",
+        help=f"at most N highlights, up to {MAX_HIGHLIGHTS} (default: about a fifth)",
+    )
+    verb.add_argument("--date-order", choices=("dmy", "mdy", "ymd"), help="how the file writes dates, if it is unclear")
+    verb.set_defaults(run=_summarize)
+
+    verb = verbs.add_parser(
+        "rewrite",
+        parents=[shared],
+        help="suggest another wording",
+        epilog='example: seclude rewrite --tone proofread "i cant come"',
+    )
+    verb.add_argument("text", nargs="?", metavar="TEXT", help="the text (default: standard input)")
+    verb.add_argument("--tone", choices=get_args(Tone), default="proofread", help="default: proofread")
+    verb.set_defaults(run=_rewrite)
+
+    verb = verbs.add_parser(
+        "verify", parents=[shared], help="show each step of verifying the pool", epilog="example: seclude verify --json"
+    )
+    verb.set_defaults(run=_verify)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

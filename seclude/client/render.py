@@ -1,0 +1,45 @@
+"""What the `seclude` command prints for a person. Control characters of a chat never reach the terminal."""
+
+import unicodedata
+
+from seclude.attestation.verify import Step
+from seclude.tasks import RewriteResponse, SummarizeResponse
+
+
+def clean(text: str) -> str:
+    """Return the text on one line without control and direction characters, which could rewrite a terminal."""
+    kept = "".join(
+        " " if character in "\n\t" else character
+        for character in text
+        if character in "\n\t‍" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    )
+    return " ".join(kept.split())
+
+
+def render_summary(answer: SummarizeResponse) -> str:
+    """Return the highlights, a line each, with the day where it changes."""
+    lines = [f"{len(answer.highlights)} highlights of {answer.messages} messages"]
+    day = ""
+    for highlight in answer.highlights:
+        stamp = ""
+        if highlight.time is not None:
+            if (date := f"{highlight.time:%a %d %b}") != day:
+                day = date
+                lines.append(f"\n{day}")
+            stamp = f"{highlight.time:%H:%M}  "
+        lines.append(f"  {stamp}{clean(highlight.sender)}: {clean(highlight.text)}")
+    if answer.note:
+        lines.append(f"\n({clean(answer.note)})")
+    return "\n".join(lines)
+
+
+def render_rewrite(answer: RewriteResponse) -> str:
+    """Return the suggestion, marked as one."""
+    if not answer.changed:
+        return "Suggestion: nothing to change."
+    return "Suggestion:\n" + "\n".join(clean(line) for line in answer.text.splitlines())
+
+
+def render_step(step: Step) -> str:
+    """Return one passed verification step."""
+    return f"{step.number:>2}  {step.title}\n      {clean(step.found)}"

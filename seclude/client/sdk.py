@@ -1,0 +1,215 @@
+"""The SDK that an app embeds: verify the pool, then ask it.
+
+    async with Client(load_trust(path)) as client:
+        answer = await client.summarize(messages)
+
+The client sends nothing before the key bundle of the current epoch has passed every step of `verify_bundle`, and it
+never falls back to less. What comes back outside the encapsulation was written by the relay or the gateway, which are
+not trusted: it can make a request fail, or start one retry with a fresh encapsulation, and no more.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from seclude import bhttp
+from seclude.attestation.verify import Step, TrustedPool, verify_bundle
+from seclude.client.trust import Trust
+from seclude.daemon.upstream import Upstream, UpstreamResponse, UpstreamTimeouts
+from seclude.errors import (
+    OHTTP_KEY,
+    BusyError,
+    DecodeError,
+    Error,
+    OpenError,
+    UpstreamError,
+)
+from seclude.ohttp.encapsulation import encapsulate_request
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_REQ, OHTTP_RES, PROBLEM, media_type
+from seclude.tasks import (
+    MAX_REQUEST_BYTES,
+    Message,
+    RewriteRequest,
+    RewriteResponse,
+    SummarizeRequest,
+    SummarizeResponse,
+    Tone,
+    decode,
+    encode,
+)
+
+TIMEOUTS: Final = UpstreamTimeouts(connect=5.0, total=120.0)  # ten thousand messages take a worker under a minute
+
+
+class TaskError(Error):
+    """Raised when the worker itself refuses a request; `status` is the inner HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Problem(msgspec.Struct):
+    """The members of a problem document that are read (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str = ""
+    detail: str = ""
+
+
+def _parse_problem(content_type: str | None, content: bytes) -> _Problem:
+    """Return a peer's problem document, or an empty one where it is none."""
+    if media_type(content_type) != PROBLEM:
+        return _Problem()
+    try:
+        return msgspec.json.decode(content, type=_Problem)
+    except msgspec.DecodeError:
+        return _Problem()
+
+
+class Client:
+    """Asks attested workers through one relay; verified keys are kept in memory for their epoch, nothing else is."""
+
+    def __init__(self, trust: Trust, *, clock: Callable[[], float] = time.time) -> None:
+        self._policy = trust.policy()
+        self._origin = trust.origin
+        self._clock = clock
+        origin, _, path = trust.relay.partition("://")[2].partition("/")
+        self._path = f"/{path}" if path else GATEWAY_PATH
+        self._relay = Upstream(f"{trust.relay.partition('://')[0]}://{origin}", timeouts=TIMEOUTS)
+        self._pool: TrustedPool | None = None
+        self._seen: dict[int, bytes] = {}
+        self._verifying = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drop the connections to the relay and the keys."""
+        self._pool = None
+        await self._relay.close()
+
+    async def fetch_bundle(self) -> bytes:
+        """Return the relay's copy of the key bundle, unverified; raises UpstreamError."""
+        answer = await self._ask_relay("GET", accept=KEY_BUNDLE)
+        if answer.status == 503:
+            raise BusyError("no worker is ready: the relay has no keys to give; try again in a few seconds")
+        if answer.status != 200 or media_type(answer.content_type) != KEY_BUNDLE:
+            raise UpstreamError(
+                f"the relay gave no key bundle (status {answer.status}); check `relay` in the trust file"
+            )
+        return answer.body
+
+    async def verify(self, *, observe: Callable[[Step], None] | None = None) -> TrustedPool:
+        """Fetch the key bundle and verify it; `observe` is called with each step that passes.
+
+        Raises VerificationError with the number of the step that failed, UpstreamError or BusyError.
+        """
+        bundle = await self.fetch_bundle()
+        pool = verify_bundle(bundle, self._policy, self._clock(), self._seen, observe=observe)
+        # Cores of epochs that can no longer be accepted need no remembering.
+        self._seen = {epoch: core for epoch, core in self._seen.items() if epoch >= pool.epoch - 1}
+        self._seen[pool.epoch] = pool.core_digest
+        self._pool = pool
+        return pool
+
+    async def _trusted_pool(self) -> TrustedPool:
+        """Return the verified pool of the current epoch, fetched once per epoch however many ask at once."""
+        async with self._verifying:
+            if self._pool is None or self._clock() >= self._pool.expires_at:
+                return await self.verify()
+            return self._pool
+
+    async def summarize(self, messages: Sequence[Message], *, max_highlights: int | None = None) -> SummarizeResponse:
+        """Return the highlights of a chat, oldest message first; raises TaskError, UpstreamError, VerificationError."""
+        request = SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights)
+        return decode(SummarizeResponse, await self._post_json("/v1/summarize", encode(request)))
+
+    async def rewrite(self, text: str, tone: Tone) -> RewriteResponse:
+        """Return a suggestion for a text; raises as `summarize` does."""
+        return decode(
+            RewriteResponse, await self._post_json("/v1/rewrite", encode(RewriteRequest(text=text, tone=tone)))
+        )
+
+    async def _post_json(self, path: str, content: bytes) -> bytes:
+        if len(content) > MAX_REQUEST_BYTES:
+            raise TaskError(
+                413, f"the request has {len(content)} octets; the largest is {MAX_REQUEST_BYTES}: send less"
+            )
+        fields = (
+            bhttp.Field(b"content-type", b"application/json"),
+            bhttp.Field(b"date", formatdate(self._clock(), usegmt=True).encode()),  # lets the worker bound replays
+        )
+        response = await self.request(
+            bhttp.Request(b"POST", b"https", self._origin.encode(), path.encode(), fields, content)
+        )
+        if response.status != 200:
+            kind = bhttp.get(response.fields, b"content-type")
+            problem = _parse_problem(kind.decode("latin-1") if kind else None, response.content)
+            raise TaskError(
+                response.status, problem.detail or problem.title or f"the worker answered {response.status}"
+            )
+        return response.content
+
+    async def request(self, message: bhttp.Request) -> bhttp.Response:
+        """Send one inner request to the pool and return the inner response, whatever its status.
+
+        A key that the gateway does not know is fetched anew once; nothing else is sent twice, since a request that
+        may have been processed must not be repeated without the caller's word (RFC 9458, section 6.5).
+        """
+        data = bhttp.serialize_request(message)
+        for last in (False, True):
+            pool = await self._trusted_pool()
+            encapsulated, opener = encapsulate_request(pool.key_configs[0], data)
+            answer = await self._ask_relay("POST", content_type=OHTTP_REQ, body=encapsulated)
+            if answer.status == 200 and media_type(answer.content_type) == OHTTP_RES:
+                try:
+                    return bhttp.parse_response(opener.open(answer.body))
+                except (OpenError, DecodeError):
+                    raise UpstreamError(
+                        "the answer was changed on its way or does not belong to this request; nothing of it is shown"
+                    ) from None
+            problem = _parse_problem(answer.content_type, answer.body)
+            if problem.type == OHTTP_KEY and not last:
+                self._pool = None
+                continue
+            break
+        raise _refusal(answer, problem)
+
+    async def _ask_relay(
+        self, method: str, *, accept: str | None = None, content_type: str | None = None, body: bytes = b""
+    ) -> UpstreamResponse:
+        try:
+            return await self._relay.exchange(method, self._path, accept=accept, content_type=content_type, body=body)
+        except UpstreamError as exc:
+            if exc.timed_out:
+                raise UpstreamError("the relay did not answer in time; try again later", timed_out=True) from exc
+            raise UpstreamError("the relay cannot be reached; check the network and `relay` in the trust file") from exc
+
+
+def _refusal(answer: UpstreamResponse, problem: _Problem) -> Error:
+    """Say in one sentence what an answer from outside the encapsulation means for the person who asked."""
+    if problem.type == OHTTP_KEY:
+        return UpstreamError("the gateway does not know the current key, twice; its pool is being replaced: try again")
+    match answer.status:
+        case 503 | 429:
+            after = answer.retry_after if (answer.retry_after or "").isdigit() else "a few"
+            return BusyError(f"no worker is free; try again in {after} seconds")
+        case 502:
+            return UpstreamError("the gateway cannot be reached through the relay; try again later")
+        case 504:
+            return UpstreamError("the gateway did not answer in time; ask for less, or try again later", timed_out=True)
+        case 413:
+            return TaskError(413, "the request is too large for the relay; send fewer messages")
+        case status:
+            return UpstreamError(f"the relay refused the request (status {status}); check `relay` in the trust file")
