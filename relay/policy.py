@@ -1,0 +1,96 @@
+"""What passes the relay, in both directions. Pure: values in, values out.
+
+    request   POST /.well-known/ohttp-gateway, message/ohttp-req, one body  ->  the same, written anew
+    answer    200 and message/ohttp-res, one body                           ->  the same, written anew
+    refusal   a status of PASSED, a problem type of TYPES, a small number of seconds in Retry-After
+
+Nothing else of either side is looked at or copied (RFC 9458, section 6.2: a relay SHOULD NOT forward unknown fields and
+MUST NOT add what might identify a client).
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from seclude.daemon.accept import choose
+from seclude.daemon.messages import Request, Response, UpstreamResponse
+from seclude.daemon.problems import refusal
+from seclude.errors import BLANK, OHTTP_KEY, DecodeError, MediaTypeError, TooLargeError
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, OHTTP_RES, PROBLEM, media_type
+
+# Statuses that say something true and useful to a device about its request or about the next hop. All others become
+# 502: a status is a field that the gateway chooses per request, so the fewer the better.
+PASSED: Final = frozenset({400, 409, 413, 415, 422, 429, 500, 502, 503, 504})
+TYPES: Final = frozenset({OHTTP_KEY})  # RFC 9458, section 5.3; everything else is about:blank
+LATER: Final = frozenset({429, 503})  # with which Retry-After has a meaning
+MAX_RETRY_AFTER: Final = 600  # seconds; one period of keys, after which a device asks for a new bundle anyway
+MAX_PROBLEM_BYTES: Final = 4096  # octets; ours have a hundred
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Pass the body on, once it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Answer from the copy of the keys, as this media type."""
+
+    media_type: str
+
+
+class _Problem(msgspec.Struct):
+    type: str = BLANK
+
+
+def admit(request: Request, max_body_bytes: int) -> Forward | Serve | Response:
+    """Decide about a request by its head alone; a Response is a refusal. Raises PeerError."""
+    if request.path != GATEWAY_PATH:
+        return refusal(404)
+    if request.method == "GET":
+        wanted = choose(request.accept, (OHTTP_KEYS, KEY_BUNDLE))
+        return Serve(wanted) if wanted is not None else refusal(406)
+    if request.method != "POST":
+        return refusal(405, fields=(("Allow", "GET, POST"),))
+    if media_type(request.content_type) != OHTTP_REQ:
+        raise MediaTypeError("request is not message/ohttp-req")
+    if request.content_length is not None:
+        check_length(request.content_length, max_body_bytes)
+    return Forward()
+
+
+def check_length(length: int, max_body_bytes: int) -> None:
+    """Refuse what no gateway could use; for chunked bodies the length is known only after reading."""
+    if length == 0:
+        raise DecodeError("empty request")
+    if length > max_body_bytes:
+        raise TooLargeError(f"request over {max_body_bytes} octets")
+
+
+def rebuild(answer: UpstreamResponse) -> Response:
+    """Write the gateway's answer anew."""
+    kind = media_type(answer.content_type)
+    if answer.status == HTTPStatus.OK and kind == OHTTP_RES and answer.body:
+        return Response(200, OHTTP_RES, answer.body)
+    if answer.status not in PASSED:
+        return refusal(502)
+    problem = _problem_type(answer.body) if kind == PROBLEM else BLANK
+    return refusal(answer.status, problem=problem, fields=_retry_after(answer))
+
+
+def _problem_type(body: bytes) -> str:
+    try:
+        problem = msgspec.json.decode(body[: MAX_PROBLEM_BYTES + 1], type=_Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return BLANK
+    return problem.type if problem.type in TYPES else BLANK
+
+
+def _retry_after(answer: UpstreamResponse) -> tuple[tuple[str, str], ...]:
+    text = answer.retry_after or ""
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_RETRY_AFTER))
+    if answer.status not in LATER or not digits or int(text) > MAX_RETRY_AFTER:
+        return ()
+    return (("Retry-After", str(int(text))),)

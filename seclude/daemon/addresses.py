@@ -1,0 +1,52 @@
+"""Addresses that a daemon listens on: "HOST:PORT", "[::1]:PORT" or "unix:PATH"."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+from seclude.errors import ConfigError
+
+MAX_PORT: Final = 65535
+PATH: Final = re.compile(r"[!-~]{1,107}")  # sun_path has 108 octets; what is logged is one word
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where to listen: a Unix socket when `path` is set, else TCP."""
+
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no byte sent here can leave this machine: loopback or a Unix socket."""
+        if self.path is not None or self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a name may point anywhere, tomorrow if not today
+            return False
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Return the address written in `text`; raises ConfigError."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not PATH.fullmatch(path):
+            raise ConfigError("a listen address unix:PATH needs a path of printable ASCII without spaces")
+        return ListenAddress(path=path)
+    host, separator, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if not separator or not host or (":" in host) != bracketed:
+        raise ConfigError(f'a listen address is "HOST:PORT", "[IPV6]:PORT" or "unix:PATH", not "{text}"')
+    if not (port.isascii() and port.isdigit()) or int(port) > MAX_PORT:
+        raise ConfigError(f'the port of the listen address "{text}" is not a number up to {MAX_PORT}')
+    return ListenAddress(host=host, port=int(port))

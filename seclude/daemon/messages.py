@@ -1,0 +1,55 @@
+"""What a handler gets and gives, and what the next hop answered: HTTP messages as plain values.
+
+No field of a peer reaches a handler but the ones named here, so nothing else can be passed on by mistake.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class BodyReader(Protocol):
+    """The body of one request, read on demand."""
+
+    async def read(self) -> bytes:
+        """Return the whole body; raises TooLargeError, DecodeError, or PeerTimeoutError where it comes too slowly."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as far as a handler may know it."""
+
+    method: str
+    path: str
+    """As it was sent, still percent-encoded; the query string is cut off, so it can change nothing."""
+    content_type: str | None
+    accept: str | None
+    content_length: int | None
+    """None where the body is chunked."""
+    body: BodyReader
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer; `fields` are added as they are."""
+
+    status: int
+    content_type: str | None = None
+    body: bytes = b""
+    fields: tuple[tuple[str, str], ...] = ()
+    reason: str = "ok"
+    """Why, in one word of `problems.REASONS`; counted by the metrics and never sent."""
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamResponse:
+    """What the next hop answered, as far as anyone here may look at it."""
+
+    status: int
+    content_type: str | None
+    body: bytes
+    retry_after: str | None = None

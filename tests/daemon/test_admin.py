@@ -1,0 +1,92 @@
+"""The admin port: probes, and counters that tell nothing about anyone."""
+
+import json
+
+import pytest
+
+from seclude.daemon.admin import OCTETS, SECONDS, Admin, Metrics
+from seclude.daemon.server import Exchange, Request
+from seclude.errors import ConfigError
+
+
+def get(path: str, method: str = "GET") -> Request:
+    return Request(method, path, None, None, None, None)  # type: ignore[arg-type] # no answer reads a body
+
+
+async def scrape(metrics: Metrics) -> str:
+    return (await Admin(metrics.registry, list).handle(get("/metrics"))).body.decode()
+
+
+async def test_liveness_does_not_depend_on_readiness() -> None:
+    reasons = ["draining"]
+    admin = Admin(Metrics("test").registry, lambda: reasons)
+    assert (await admin.handle(get("/livez"))).status == 200
+    unready = await admin.handle(get("/readyz"))
+    assert (unready.status, json.loads(unready.body)) == (503, {"ready": False, "reasons": ["draining"]})
+    reasons.clear()
+    ready = await admin.handle(get("/readyz"))
+    assert (ready.status, json.loads(ready.body)) == (200, {"ready": True, "reasons": []})
+
+
+async def test_the_version_is_told() -> None:
+    assert json.loads((await Admin(Metrics("test").registry, list).handle(get("/version"))).body)["version"]
+
+
+async def test_other_paths_and_methods_are_refused() -> None:
+    admin = Admin(Metrics("test").registry, list)
+    assert (await admin.handle(get("/debug"))).status == 404
+    refused = await admin.handle(get("/livez", "POST"))
+    assert (refused.status, refused.fields) == (405, (("Allow", "GET"),))
+
+
+async def test_requests_are_counted_by_code_and_reason() -> None:
+    metrics = Metrics("test")
+    metrics.observe(Exchange(200, "ok", 0.003, 10, 20))
+    metrics.observe(Exchange(200, "ok", 0.003, 10, 20))
+    metrics.observe(Exchange(413, "too_large", 0.1, 10, 20))
+    text = await scrape(metrics)
+    assert 'seclude_test_requests_total{code="200",reason="ok"} 2.0' in text
+    assert 'seclude_test_requests_total{code="413",reason="too_large"} 1.0' in text
+    assert 'seclude_test_request_duration_seconds_bucket{le="0.005"} 2.0' in text
+    assert "seclude_build_info{version=" in text
+
+
+async def test_labels_come_from_closed_sets() -> None:
+    metrics = Metrics("test")
+    for number in range(300):
+        metrics.observe(Exchange(600 + number, f"192.0.2.{number}", 0.0, 0, 0))
+    text = await scrape(metrics)
+    assert 'seclude_test_requests_total{code="other",reason="other"} 300.0' in text
+    assert "192.0.2" not in text
+
+
+@pytest.mark.parametrize(("size", "shown"), [(0, 256), (256, 256), (257, 1024), (1 << 22, 1 << 22), (1 << 30, 1 << 22)])
+async def test_even_the_sum_of_sizes_has_the_grain_of_a_bucket(size: int, shown: int) -> None:
+    metrics = Metrics("test")
+    metrics.observe(Exchange(200, "ok", 0.0, size, size))
+    text = await scrape(metrics)
+    for name in ("request", "response"):
+        line = next(line for line in text.splitlines() if line.startswith(f"seclude_test_{name}_size_bytes_sum"))
+        assert float(line.split()[1]) == shown
+
+
+async def test_requests_in_flight_are_read_when_scraped() -> None:
+    metrics, inflight = Metrics("test"), 3
+    metrics.watch(lambda: inflight)
+    assert "seclude_test_inflight_requests 3.0" in await scrape(metrics)
+    inflight = 0
+    assert "seclude_test_inflight_requests 0.0" in await scrape(metrics)
+
+
+def test_buckets_span_what_requests_take() -> None:
+    assert (SECONDS[0], SECONDS[-1]) == (0.0005, 60.0)
+    assert list(SECONDS) == sorted(SECONDS)
+    assert list(OCTETS) == sorted(OCTETS)
+
+
+async def test_the_admin_port_stays_on_loopback() -> None:
+    with pytest.raises(ConfigError, match="admin"):
+        await Admin(Metrics("test").registry, list).start("0.0.0.0:0")
+    admin = Admin(Metrics("test").registry, list, insecure_plaintext=True)
+    await admin.start("0.0.0.0:0")
+    await admin.close()
