@@ -1,0 +1,235 @@
+"""How a worker comes to hold the keys of a pool: four messages, which the gateway carries and cannot use.
+
+    1. member -> joiner   nonce: used once, for half a minute
+    2. joiner -> member   head, nonce 32, one_time_key 32, evidence vec32: evidence binds the other two, role and origin
+    3. member -> joiner   head, count u8, bundles vec32, enc 32, sealed vec16: private keys, sealed to one_time_key
+    4. joiner: every bundle verified and every public key computed again before the first key is used
+
+The member lets in its own measurement exactly, under the roots of its measured configuration. HPKE's `info` binds the
+nonce, the one-time key and the hash of every core, its `aad` the bundles as sent.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from inference.keyring import Epoch, Keyring, Taken
+from inference.platform import Attester
+from seclude import hpke
+from seclude.attestation.bundle import MAX_BUNDLE, MAX_EVIDENCE, expect_head, join_report_data
+from seclude.attestation.evidence import TrustedReport
+from seclude.attestation.verify import TrustedPool, verify_bundle, verify_report
+from seclude.errors import BusyError, DecodeError, PolicyError, ReplayError
+from seclude.hpke import PrivateKey, Suite
+from seclude.wire import Reader, Writer
+
+REQUEST_HEAD: Final = b"SECLUDE-JOIN-REQUEST\x01"
+KEYS_HEAD: Final = b"SECLUDE-JOIN-KEYS\x01"
+INFO_LABEL: Final = b"seclude join keys v1\x00"
+SUITE: Final = Suite(hpke.KEM_X25519, hpke.KDF_HKDF_SHA256, hpke.AEAD_CHACHA20_POLY1305)
+
+NONCE_BYTES: Final = 32
+ONE_TIME_KEY_BYTES: Final = SUITE.npk
+NONCE_SECONDS: Final = 30.0  # two round trips through the gateway take well under a second
+MAX_NONCES: Final = 64  # joins under way at one member; more workers than that do not start at once
+MAX_EPOCHS: Final = 3  # the previous one, the current one and the one announced
+MAX_SEALED: Final = 4096  # octets; three epochs of an X25519 and an X-Wing key take 230
+MAX_JOIN_REQUEST: Final = len(REQUEST_HEAD) + NONCE_BYTES + ONE_TIME_KEY_BYTES + 4 + MAX_EVIDENCE
+MAX_JOIN_KEYS: Final = len(KEYS_HEAD) + 1 + MAX_EPOCHS * (4 + MAX_BUNDLE) + SUITE.nenc + 2 + MAX_SEALED
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """The second message, not verified."""
+
+    nonce: bytes
+    one_time_key: bytes
+    evidence: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JoinKeys:
+    """The third message, not opened."""
+
+    bundles: tuple[bytes, ...]
+    enc: bytes
+    sealed: bytes
+
+
+def serialize_join_request(request: JoinRequest) -> bytes:
+    """Return the encoding of the second message."""
+    head = Writer().raw(REQUEST_HEAD).raw(request.nonce).raw(request.one_time_key)
+    return head.vec32(request.evidence).getvalue()
+
+
+def parse_join_request(data: bytes) -> JoinRequest:
+    """Read the second message."""
+    reader = Reader(data)
+    expect_head(reader, REQUEST_HEAD, "a join request")
+    request = JoinRequest(
+        nonce=reader.take(NONCE_BYTES, "nonce"),
+        one_time_key=reader.take(ONE_TIME_KEY_BYTES, "one_time_key"),
+        evidence=reader.vec32("evidence", MAX_EVIDENCE),
+    )
+    reader.finish("join request")
+    return request
+
+
+def serialize_join_keys(keys: JoinKeys) -> bytes:
+    """Return the encoding of the third message."""
+    return Writer().raw(_head_of(keys.bundles)).raw(keys.enc).vec16(keys.sealed).getvalue()
+
+
+def parse_join_keys(data: bytes) -> JoinKeys:
+    """Read the third message."""
+    reader = Reader(data)
+    expect_head(reader, KEYS_HEAD, "join keys")
+    count = reader.u8("count of bundles")
+    if not 0 < count <= MAX_EPOCHS:
+        raise DecodeError(f"join keys for {count} epochs, of 1 to {MAX_EPOCHS}")
+    keys = JoinKeys(
+        bundles=tuple(reader.vec32("bundle", MAX_BUNDLE) for _ in range(count)),
+        enc=reader.take(SUITE.nenc, "enc"),
+        sealed=reader.vec16("sealed", MAX_SEALED),
+    )
+    reader.finish("join keys")
+    return keys
+
+
+class Member:
+    """The side that holds keys and decides who gets them."""
+
+    __slots__ = ("_keyring", "_nonces")
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._nonces: dict[bytes, float] = {}
+
+    def nonce(self, now: float) -> bytes:
+        """Return a fresh nonce, good for one join; raises `BusyError` while too many are out."""
+        self._nonces = {nonce: expires for nonce, expires in self._nonces.items() if now < expires}
+        if len(self._nonces) >= MAX_NONCES:
+            raise BusyError("too many workers are joining")
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        self._nonces[nonce] = now + NONCE_SECONDS
+        return nonce
+
+    def admit(self, join_request: bytes, now: float) -> bytes:
+        """Return every live key, sealed to a worker that proves to be the same software as this one.
+
+        The nonce is used up by the attempt, whatever becomes of it. Raises `DecodeError`, `ReplayError`,
+        `VerificationError`, or `BusyError` while there is no key to share.
+        """
+        request = parse_join_request(join_request)
+        expires = self._nonces.pop(request.nonce, None)
+        if expires is None or now >= expires:
+            raise ReplayError("the nonce is not ours, was used or has expired")
+        self._verify(request, now)
+        self._keyring.erase_expired(now)
+        epochs = self._keyring.epochs()
+        if not epochs:
+            raise BusyError("there is no epoch to share yet")
+        return _seal(epochs, request)
+
+    def _verify(self, request: JoinRequest, now: float) -> TrustedReport:
+        policy = self._keyring.policy
+        bound = join_report_data(request.nonce, request.one_time_key, policy.role, policy.origin)
+        return verify_report(request.evidence, policy, bound, now)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Pending:
+    """A join request that was sent, and the one-time key it asks to be answered with."""
+
+    nonce: bytes
+    one_time_key: PrivateKey
+    expires: float
+
+
+class Joiner:
+    """The side that asks for keys."""
+
+    __slots__ = ("_attester", "_keyring", "_pending")
+
+    def __init__(self, keyring: Keyring, attester: Attester) -> None:
+        self._keyring = keyring
+        self._attester = attester
+        self._pending: _Pending | None = None
+
+    def request(self, nonce: bytes, now: float) -> bytes:
+        """Return a join request for a member's nonce; an earlier request that was not answered is given up."""
+        if len(nonce) != NONCE_BYTES:
+            raise DecodeError(f"the nonce has {len(nonce)} octets, not {NONCE_BYTES}")
+        key = PrivateKey.generate(SUITE.kem)
+        policy = self._keyring.policy
+        bound = join_report_data(nonce, key.public_key, policy.role, policy.origin)
+        evidence = self._attester.attest(self._keyring.measurement, bound, now)
+        self._pending = _Pending(nonce, key, now + NONCE_SECONDS)
+        return serialize_join_request(JoinRequest(nonce, key.public_key, evidence))
+
+    def accept(self, join_keys: bytes, now: float) -> tuple[int, ...]:
+        """Install the keys of the third message, all or none, and return their epochs.
+
+        The one-time key is used up by the attempt, whatever becomes of it. Raises `ReplayError` where no join is under
+        way, `DecodeError`, `OpenError` or `VerificationError`.
+        """
+        pending, self._pending = self._pending, None
+        if pending is None or now >= pending.expires:
+            raise ReplayError("no join is under way here, or it took too long")
+        message = parse_join_keys(join_keys)
+        pools = self._verify(message.bundles, now)
+        private_keys = _open(message, pools, pending)
+        taken = [Taken(*each) for each in zip(pools, message.bundles, private_keys, strict=True)]
+        self._keyring.install(taken, now)
+        return tuple(pool.epoch for pool in pools)
+
+    def _verify(self, bundles: Sequence[bytes], now: float) -> list[TrustedPool]:
+        pools: list[TrustedPool] = []
+        for bundle in bundles:
+            pool = verify_bundle(bundle, self._keyring.policy, now, {}, neighbours=True)
+            if pools and pool.epoch <= pools[-1].epoch:
+                raise PolicyError("the epochs of the join keys are not in ascending order")
+            pools.append(pool)
+        return pools
+
+
+def _seal(epochs: Sequence[Epoch], request: JoinRequest) -> bytes:
+    plaintext = Writer()
+    for epoch in epochs:
+        plaintext.u8(len(epoch.keys))
+        for key in epoch.keys:
+            plaintext.u16(key.config.kem).vec8(key.private_key.private_bytes())
+    bundles = tuple(epoch.bundle for epoch in epochs)
+    info = _info(request.nonce, request.one_time_key, [epoch.core_digest for epoch in epochs])
+    enc, context = hpke.setup_sender(SUITE, request.one_time_key, info)
+    return serialize_join_keys(JoinKeys(bundles, enc, context.seal(_head_of(bundles), plaintext.getvalue())))
+
+
+def _open(message: JoinKeys, pools: Sequence[TrustedPool], pending: _Pending) -> list[tuple[PrivateKey, ...]]:
+    """Return the private keys for each pool; whether they are the pool's is for the keyring to say."""
+    info = _info(pending.nonce, pending.one_time_key.public_key, [pool.core_digest for pool in pools])
+    context = hpke.setup_recipient(SUITE, pending.one_time_key, message.enc, info)
+    reader = Reader(context.open(_head_of(message.bundles), message.sealed))
+    keys = [tuple(_read_key(reader) for _ in range(reader.u8("count of keys"))) for _ in pools]
+    reader.finish("private keys")
+    return keys
+
+
+def _read_key(reader: Reader) -> PrivateKey:
+    kem, secret = reader.u16("kem"), reader.vec8("private key")
+    if kem != hpke.KEM_X25519:
+        raise DecodeError(f"a private key is for kem {kem:#06x}, which is not used here")
+    return PrivateKey.from_bytes(kem, secret)
+
+
+def _info(nonce: bytes, one_time_key: bytes, core_digests: Sequence[bytes]) -> bytes:
+    return INFO_LABEL + Writer().vec8(nonce).vec8(one_time_key).vec16(b"".join(core_digests)).getvalue()
+
+
+def _head_of(bundles: Sequence[bytes]) -> bytes:
+    """Return the part of the third message that is in the clear, up to the last bundle."""
+    head = Writer().raw(KEYS_HEAD).u8(len(bundles))
+    for bundle in bundles:
+        head.vec32(bundle)
+    return head.getvalue()

@@ -1,0 +1,209 @@
+"""The epoch keys that this worker holds: born here, or taken over from a member of the pool.
+
+An epoch's keys exist from one slot before their own to one slot after it. They encrypt in their slot only, which is
+the device's rule; what a slow or fast clock sends early or late still opens. Then keys and replay set are dropped
+together. Python cannot promise that dropped octets are gone from memory: OpenSSL clears a private key when its last
+reference goes, copies that the interpreter made may stay until something else is written there.
+
+The host owns the clock. The ring goes by the latest time it was ever told, so a clock set back revives no key.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from inference.platform import Attester
+from inference.replay import MAX_ENTRIES, ReplaySet
+from seclude import hpke
+from seclude.attestation.bundle import (
+    Bundle,
+    Core,
+    birth_report_data,
+    core_digest,
+    serialize_bundle,
+    serialize_core,
+)
+from seclude.attestation.policy import Policy, serialize_join_policy
+from seclude.attestation.slots import x25519_key_id
+from seclude.attestation.verify import TrustedPool
+from seclude.errors import EvidenceError, PolicyError, UnknownKeyError, UsageError
+from seclude.hpke import PrivateKey
+from seclude.ohttp.encapsulation import HeldKey
+from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, parse_key_configs, serialize_key_configs
+
+ALGORITHMS: Final = (
+    SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_128_GCM),
+    SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, hpke.AEAD_CHACHA20_POLY1305),
+)
+MAX_GIVEN_UP: Final = 16  # cores of one epoch; a pool that splits does so once or twice, not seventeen times
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Epoch:
+    """One epoch's keys, with the evidence for them and what they have opened."""
+
+    number: int
+    core_digest: bytes
+    bundle: bytes
+    keys: tuple[HeldKey, ...]
+    replays: ReplaySet
+
+    @property
+    def key_ids(self) -> tuple[int, ...]:
+        """The identifiers of the keys, in the order of the configurations."""
+        return tuple(key.config.key_id for key in self.keys)
+
+    def __repr__(self) -> str:
+        return "<Epoch>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Taken:
+    """What a joiner got from a member: a verified bundle, and the private keys that are said to be its."""
+
+    pool: TrustedPool
+    bundle: bytes
+    private_keys: tuple[PrivateKey, ...]
+
+    def __repr__(self) -> str:
+        return "<Taken>"
+
+
+class Keyring:
+    """All epochs of one worker."""
+
+    __slots__ = ("_attester", "_epochs", "_erased", "_given_up", "_latest", "_replay_limit", "measurement", "policy")
+
+    def __init__(
+        self, policy: Policy, attester: Attester, measurement: bytes, *, replay_limit: int = MAX_ENTRIES
+    ) -> None:
+        self.policy: Final = policy.for_measurement(measurement)
+        """The pool's join policy: our own measurement, under the pinned roots."""
+        self.measurement: Final = measurement
+        self._attester = attester
+        self._replay_limit = replay_limit
+        self._epochs: dict[int, Epoch] = {}
+        self._given_up: dict[int, set[bytes]] = {}
+        self._latest = 0.0
+        self._erased = False
+
+    def birth(self, epoch: int, now: float) -> bytes:
+        """Make the keys of the current slot or the next, and return the bundle; the same one when asked again."""
+        current = self._advance(now)
+        if not current <= epoch <= current + 1:
+            raise PolicyError(f"epoch {epoch} cannot be born in the slot of epoch {current}")
+        if epoch not in self._epochs:
+            self._epochs[epoch] = self._make(epoch, now)
+        return self._epochs[epoch].bundle
+
+    def install(self, taken: Sequence[Taken], now: float) -> None:
+        """Take over the keys of verified bundles, all or none, if they are the keys that their cores name.
+
+        Another core for the same epoch takes the place of the one held, so that a pool that split can become one
+        again. A core that was given up never comes back: its replay set is gone.
+        """
+        current = self._advance(now)
+        epochs = [self._take_over(each, current) for each in taken]
+        for epoch in epochs:
+            held = self._epochs.get(epoch.number)
+            if held is not None and held.core_digest != epoch.core_digest:
+                self._given_up.setdefault(epoch.number, set()).add(held.core_digest)
+            self._epochs[epoch.number] = epoch
+
+    def keys(self, now: float) -> Mapping[int, HeldKey]:
+        """Return what opens requests now, by key identifier."""
+        self._advance(now)
+        return MappingProxyType({key.config.key_id: key for epoch in self._epochs.values() for key in epoch.keys})
+
+    def insert(self, key_id: int, enc: bytes) -> None:
+        """Remember an opened request; raises `ReplayError`, `BusyError`, or `UnknownKeyError` if its key is gone."""
+        self._check_alive()
+        for epoch in self._epochs.values():
+            if key_id in epoch.key_ids:
+                epoch.replays.insert(enc)
+                return
+        raise UnknownKeyError("the key was erased while the request was on its way")
+
+    def bundle(self, epoch: int) -> bytes:
+        """Return the bundle of an epoch that is held; raises `UnknownKeyError`."""
+        self._check_alive()
+        if epoch not in self._epochs:
+            raise UnknownKeyError(f"epoch {epoch} is not held")
+        return self._epochs[epoch].bundle
+
+    def epochs(self) -> tuple[Epoch, ...]:
+        """Return the epochs that are held, oldest first, the expired ones too until `erase_expired`."""
+        self._check_alive()
+        return tuple(self._epochs[number] for number in sorted(self._epochs))
+
+    def erase_expired(self, now: float) -> tuple[int, ...]:
+        """Drop the epochs whose last slot to open in has passed; return their numbers."""
+        before = set(self._epochs)
+        self._advance(now)
+        return tuple(sorted(before - set(self._epochs)))
+
+    def erase(self) -> None:
+        """Drop everything for good; from now on every other call raises `UsageError`."""
+        self._erased = True
+        self._epochs.clear()
+        self._given_up.clear()
+
+    def __repr__(self) -> str:
+        return "<Keyring>"
+
+    def _check_alive(self) -> None:
+        if self._erased:
+            raise UsageError("the keyring was erased")
+
+    def _advance(self, now: float) -> int:
+        """Move to the latest time known, drop what expired on the way, and return the current epoch."""
+        self._check_alive()
+        self._latest = max(self._latest, now)
+        current = self.policy.slots.epoch_at(self._latest)
+        for held in (self._epochs, self._given_up):
+            for number in [number for number in held if number < current - 1]:
+                del held[number]
+        return current
+
+    def _take_over(self, taken: Taken, current: int) -> Epoch:
+        """Return the epoch as it will be held; where its core is held already, that one with its replay set."""
+        pool = taken.pool
+        if not current - 1 <= pool.epoch <= current + 1:
+            raise PolicyError(f"epoch {pool.epoch} is not alive in the slot of epoch {current}")
+        keys = _match(pool.core, taken.private_keys)
+        held = self._epochs.get(pool.epoch)
+        if held is not None and held.core_digest == pool.core_digest:
+            return held
+        given_up = self._given_up.get(pool.epoch, set())
+        if pool.core_digest in given_up or len(given_up) >= MAX_GIVEN_UP:
+            raise PolicyError(f"this core of epoch {pool.epoch} was given up here, or too many were")
+        return Epoch(pool.epoch, pool.core_digest, taken.bundle, keys, ReplaySet(self._replay_limit))
+
+    def _make(self, epoch: int, now: float) -> Epoch:
+        key = PrivateKey.generate(hpke.KEM_X25519)
+        config = KeyConfig(x25519_key_id(epoch), hpke.KEM_X25519, key.public_key, ALGORITHMS)
+        core = serialize_core(
+            Core(
+                role=self.policy.role,
+                origin=self.policy.origin,
+                epoch=epoch,
+                key_configs=serialize_key_configs((config,)),
+                manifest_digest=self.measurement,
+                join_policy=serialize_join_policy(self.policy),
+            )
+        )
+        evidence = self._attester.attest(self.measurement, birth_report_data(core), now)
+        bundle = serialize_bundle(Bundle(core, evidence))
+        return Epoch(epoch, core_digest(core), bundle, (HeldKey(config, key),), ReplaySet(self._replay_limit))
+
+
+def _match(core: Core, private_keys: Sequence[PrivateKey]) -> tuple[HeldKey, ...]:
+    """Pair private keys with the configurations of a core; each public key is computed again, none believed."""
+    configs = parse_key_configs(core.key_configs)
+    if serialize_key_configs(configs) != core.key_configs or len(configs) != len(private_keys):
+        raise EvidenceError("the keys are not as many as the core names")
+    for config, key in zip(configs, private_keys, strict=True):
+        if config.kem != key.kem or config.public_key != key.public_key:
+            raise EvidenceError("a private key does not belong to the core")
+    return tuple(HeldKey(config, key) for config, key in zip(configs, private_keys, strict=True))

@@ -1,0 +1,48 @@
+"""Slots: time cut into periods, so that an epoch's number is computed and never believed."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from seclude.errors import ConfigError
+
+MAX_EPOCH: Final = (1 << 64) - 1  # what the core's field holds
+MAX_PERIOD_SECONDS: Final = 7 * 86_400  # a key that lives for three weeks is no longer forward secret
+MAX_T0: Final = 1 << 40  # seconds; far beyond any date, and exact in a float
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Epoch n encrypts in [t0 + n * period, t0 + (n + 1) * period), in seconds since 1970, UTC."""
+
+    t0: int
+    period_seconds: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.t0 <= MAX_T0:
+            raise ConfigError("t0 is not a time in seconds since 1970")
+        if not 0 < self.period_seconds <= MAX_PERIOD_SECONDS:
+            raise ConfigError(f"period_seconds is not between 1 and {MAX_PERIOD_SECONDS}")
+
+    def epoch_at(self, now: float) -> int:
+        """Return the epoch whose slot holds `now`; raises `ConfigError` before t0, when no key may exist."""
+        if not math.isfinite(now) or now < self.t0:
+            raise ConfigError("the clock stands before t0, the first slot; one of them is wrong")
+        return int(now - self.t0) // self.period_seconds
+
+    def start(self, epoch: int) -> int:
+        """Return the first second of an epoch's slot."""
+        return self.t0 + epoch * self.period_seconds
+
+    def end(self, epoch: int) -> int:
+        """Return the first second after an epoch's slot."""
+        return self.start(epoch + 1)
+
+
+def x25519_key_id(epoch: int) -> int:
+    """Return the key identifier (RFC 9458, section 3.1) of an epoch's X25519 configuration.
+
+    Epochs less than 128 apart differ, so it is unique among those that live at once; the even number before it is
+    kept for the post-quantum configuration of the same epoch.
+    """
+    return (2 * epoch + 1) % 256

@@ -1,0 +1,211 @@
+"""Bundles and cores: one encoding each, and limits that hold."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from seclude.attestation import bundle as b
+from seclude.attestation.bundle import (
+    Bundle,
+    Core,
+    birth_report_data,
+    core_digest,
+    join_report_data,
+    parse_bundle,
+    parse_core,
+    serialize_bundle,
+    serialize_core,
+)
+from seclude.errors import DecodeError, TooLargeError, UsageError
+
+CORE = Core(
+    role="worker",
+    origin="ai.example:8443",
+    epoch=7,
+    key_configs=b"configs",
+    manifest_digest=bytes(range(32)),
+    join_policy=b"policy",
+    checkpoint=b"checkpoint",
+)
+CORE_BYTES = serialize_core(CORE)
+BUNDLE = Bundle(CORE_BYTES, b"evidence", b"proofs")
+BUNDLE_BYTES = serialize_bundle(BUNDLE)
+
+
+def test_a_core_is_encoded_as_documented() -> None:
+    assert (
+        b"SECLUDE-CORE\x01"
+        b"\x06worker"
+        b"\x0fai.example:8443"
+        b"\x00\x00\x00\x00\x00\x00\x00\x07"
+        b"\x00\x07configs" + bytes(range(32)) + b"\x00\x06policy"
+        b"\x00\x0acheckpoint"
+    ) == CORE_BYTES
+
+
+def test_a_bundle_is_encoded_as_documented() -> None:
+    size = len(CORE_BYTES).to_bytes(2)
+    assert (
+        b"SECLUDE-BUNDLE\x01" + size + CORE_BYTES + b"\x00\x00\x00\x08evidence" + b"\x00\x00\x00\x06proofs"
+    ) == BUNDLE_BYTES
+
+
+def test_what_is_serialized_parses_back() -> None:
+    assert parse_core(CORE_BYTES) == CORE
+    assert parse_bundle(BUNDLE_BYTES) == BUNDLE
+
+
+@pytest.mark.parametrize("cut", range(len(CORE_BYTES)))
+def test_every_truncation_of_a_core_is_refused(cut: int) -> None:
+    with pytest.raises(DecodeError):
+        parse_core(CORE_BYTES[:cut])
+
+
+@pytest.mark.parametrize("cut", range(len(BUNDLE_BYTES)))
+def test_every_truncation_of_a_bundle_is_refused(cut: int) -> None:
+    with pytest.raises(DecodeError):
+        parse_bundle(BUNDLE_BYTES[:cut])
+
+
+def test_trailing_octets_are_refused() -> None:
+    with pytest.raises(DecodeError, match="1 trailing"):
+        parse_core(CORE_BYTES + b"\0")
+    with pytest.raises(DecodeError, match="1 trailing"):
+        parse_bundle(BUNDLE_BYTES + b"\0")
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(DecodeError, match="not a core of a version known here"):
+        parse_core(CORE_BYTES.replace(b"CORE\x01", b"CORE\x02"))
+    with pytest.raises(DecodeError, match="not a key bundle of a version known here"):
+        parse_bundle(BUNDLE_BYTES.replace(b"BUNDLE\x01", b"BUNDLE\x02"))
+
+
+def test_a_flipped_bit_is_refused_or_gives_another_core_with_the_same_encoding() -> None:
+    for position in range(len(CORE_BYTES) * 8):
+        flipped = bytearray(CORE_BYTES)
+        flipped[position // 8] ^= 1 << position % 8
+        try:
+            core = parse_core(bytes(flipped))
+        except DecodeError:
+            continue
+        assert core != CORE
+        assert serialize_core(core) == flipped
+
+
+@pytest.mark.parametrize("role", ["", "Worker", "1worker", "wor ker", "worker\n", "wörker", "w" * 33])
+def test_a_role_that_is_no_lower_case_word_has_no_encoding(role: str) -> None:
+    with pytest.raises(UsageError, match="role"):
+        serialize_core(replace(CORE, role=role))
+    with pytest.raises(DecodeError, match="role"):
+        parse_core(_with_name(b"\x06worker", role))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["", "AI.example", "ai.example:", "ai.example:08", "ai.example:123456", "-ai.example", "ai.example/", "a" * 256],
+)
+def test_an_origin_that_is_no_lower_case_host_has_no_encoding(origin: str) -> None:
+    with pytest.raises(UsageError, match="origin"):
+        serialize_core(replace(CORE, origin=origin))
+    if len(origin) < 256:
+        with pytest.raises(DecodeError, match="origin"):
+            parse_core(_with_name(b"\x0fai.example:8443", origin))
+
+
+def _with_name(old: bytes, name: str) -> bytes:
+    new = name.encode()
+    return CORE_BYTES.replace(old, bytes([len(new)]) + new)
+
+
+@pytest.mark.parametrize("origin", ["localhost", "a", "127.0.0.1:1", "ai.example:65535", "a" * 255])
+def test_hosts_with_and_without_ports_are_origins(origin: str) -> None:
+    core = replace(CORE, origin=origin)
+    assert parse_core(serialize_core(core)) == core
+
+
+@pytest.mark.parametrize(
+    ("field", "limit"),
+    [
+        ("key_configs", b.MAX_KEY_CONFIGS),
+        ("join_policy", b.MAX_JOIN_POLICY),
+        ("checkpoint", b.MAX_CHECKPOINT),
+    ],
+)
+def test_a_part_of_a_core_may_reach_its_limit_and_not_pass_it(field: str, limit: int) -> None:
+    core = _with_part(field, bytes(limit))
+    assert parse_core(serialize_core(core)) == core
+    with pytest.raises(UsageError, match=field):
+        serialize_core(_with_part(field, bytes(limit + 1)))
+    encoded = serialize_core(core)
+    grown = encoded.replace(limit.to_bytes(2) + bytes(limit), (limit + 1).to_bytes(2) + bytes(limit + 1))
+    with pytest.raises(TooLargeError, match=field):
+        parse_core(grown)
+
+
+@pytest.mark.parametrize("field", ["key_configs", "join_policy"])
+def test_a_core_without_keys_or_policy_is_refused(field: str) -> None:
+    with pytest.raises(UsageError, match=field):
+        serialize_core(_with_part(field, b""))
+    value = {"key_configs": b"\x00\x07configs", "join_policy": b"\x00\x06policy"}[field]
+    with pytest.raises(DecodeError, match=field):
+        parse_core(CORE_BYTES.replace(value, b"\0\0"))
+
+
+def _with_part(field: str, value: bytes) -> Core:
+    parts = {"key_configs": CORE.key_configs, "join_policy": CORE.join_policy, "checkpoint": CORE.checkpoint}
+    parts[field] = value
+    return Core(
+        CORE.role, CORE.origin, CORE.epoch, parts["key_configs"], bytes(32), parts["join_policy"], parts["checkpoint"]
+    )
+
+
+def test_all_parts_at_their_limits_make_a_core_that_fits() -> None:
+    core = Core(
+        "w" * 32,
+        "a" * 255,
+        (1 << 64) - 1,
+        bytes(b.MAX_KEY_CONFIGS),
+        bytes(32),
+        bytes(b.MAX_JOIN_POLICY),
+        bytes(b.MAX_CHECKPOINT),
+    )
+    assert len(serialize_core(core)) <= b.MAX_CORE
+
+
+def test_the_largest_bundle_parses_and_one_octet_more_does_not() -> None:
+    largest = Bundle(bytes(b.MAX_CORE), bytes(b.MAX_EVIDENCE), bytes(b.MAX_PROOFS))
+    encoded = serialize_bundle(largest)
+    assert len(encoded) == b.MAX_BUNDLE
+    assert parse_bundle(encoded) == largest
+    with pytest.raises(TooLargeError):
+        parse_bundle(encoded + b"\0")
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_part_of_a_bundle_over_its_limit_is_refused(part: int) -> None:
+    sizes = [0, 0, 0]
+    sizes[part] = (b.MAX_CORE, b.MAX_EVIDENCE, b.MAX_PROOFS)[part] + 1
+    with pytest.raises(UsageError):
+        serialize_bundle(Bundle(bytes(sizes[0]), bytes(sizes[1]), bytes(sizes[2])))
+
+
+def test_a_manifest_digest_has_32_octets() -> None:
+    with pytest.raises(UsageError, match="manifest_digest"):
+        serialize_core(replace(CORE, manifest_digest=bytes(31)))
+
+
+def test_report_data_is_computed_as_documented() -> None:
+    digest = hashlib.sha256(CORE_BYTES).digest()
+    assert core_digest(CORE_BYTES) == digest
+    assert birth_report_data(CORE_BYTES) == hashlib.sha512(b"seclude birth v1\0" + digest).digest()
+    joined = b"\x05nonce" + b"\x00\x03key" + b"\x06worker" + b"\x0aai.example"
+    assert join_report_data(b"nonce", b"key", "worker", "ai.example") == (
+        hashlib.sha512(b"seclude join v1\0" + joined).digest()
+    )
+
+
+def test_join_report_data_does_not_confuse_its_parts() -> None:
+    assert join_report_data(b"ab", b"c", "r", "o") != join_report_data(b"a", b"bc", "r", "o")
+    assert join_report_data(b"a", b"b", "ro", "o") != join_report_data(b"a", b"b", "r", "oo")

@@ -1,0 +1,44 @@
+"""Slots: every moment belongs to exactly one epoch."""
+
+import pytest
+
+from seclude.attestation.slots import MAX_PERIOD_SECONDS, Slots, x25519_key_id
+from seclude.errors import ConfigError
+
+SLOTS = Slots(t0=1000, period_seconds=600)
+
+
+@pytest.mark.parametrize(
+    ("now", "epoch"), [(1000, 0), (1599, 0), (1599.999999, 0), (1600, 1), (1600.5, 1), (1_000_000_000, 1_666_665)]
+)
+def test_a_moment_belongs_to_the_slot_that_holds_it(now: float, epoch: int) -> None:
+    assert SLOTS.epoch_at(now) == epoch
+    assert SLOTS.start(epoch) <= now < SLOTS.end(epoch)
+
+
+def test_slots_leave_no_gap() -> None:
+    assert SLOTS.end(4) == SLOTS.start(5) == 4000
+
+
+@pytest.mark.parametrize("now", [999.999, 0, -1, float("nan"), float("inf"), float("-inf")])
+def test_there_is_no_epoch_before_the_first_slot(now: float) -> None:
+    with pytest.raises(ConfigError, match="t0"):
+        SLOTS.epoch_at(now)
+
+
+@pytest.mark.parametrize(("t0", "period"), [(-1, 600), (1 << 41, 600), (0, 0), (0, -1), (0, MAX_PERIOD_SECONDS + 1)])
+def test_slots_that_make_no_sense_are_refused(t0: int, period: int) -> None:
+    with pytest.raises(ConfigError):
+        Slots(t0, period)
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    assert Slots(0, MAX_PERIOD_SECONDS).epoch_at(0) == 0
+    assert Slots(1 << 40, 1).start(0) == 1 << 40
+
+
+def test_key_ids_are_odd_and_unique_among_neighbours() -> None:
+    for epoch in (0, 126, 127, 128, 10**12):
+        ids = [x25519_key_id(each) for each in range(epoch, epoch + 128)]
+        assert all(0 <= each <= 255 and each % 2 == 1 for each in ids)
+        assert len(set(ids)) == 128

@@ -1,0 +1,152 @@
+"""The watch: whatever happens to a measured file is seen, and nothing else is."""
+
+import mmap
+import os
+import select
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from inference import watch as module
+from inference.manifest import Entry, Manifest
+from inference.watch import IN_MODIFY, IN_Q_OVERFLOW, Watch, collect_and_watch
+from seclude.errors import ConfigError
+
+CONTENT = b"measured"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path in paths:
+        path.write_bytes(CONTENT)
+    return paths
+
+
+@pytest.fixture
+def watch(files: list[Path]) -> Iterator[Watch]:
+    watch = Watch(files)
+    yield watch
+    watch.close()
+
+
+def is_readable(watch: Watch) -> bool:
+    return bool(select.select([watch.fileno()], [], [], 0)[0])
+
+
+def test_nothing_is_reported_while_nothing_happens(watch: Watch, files: list[Path]) -> None:
+    for path in files:
+        assert path.read_bytes() == CONTENT
+        path.stat()
+    (files[0].parent / "unwatched").write_bytes(b"new")
+    assert not is_readable(watch)
+    assert watch.changed() == []
+
+
+def write_through_a_mapping(path: Path) -> None:
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[:4] = b"evil"
+
+
+def rename_over(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(CONTENT)
+    other.rename(path)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "write": lambda path: path.write_bytes(b"changed"),
+    "write the same": lambda path: path.write_bytes(CONTENT),
+    "append": lambda path: path.open("ab").write(b"more"),
+    "truncate": lambda path: os.truncate(path, 1),
+    "mode": lambda path: path.chmod(0o755),
+    "times": lambda path: os.utime(path, (1, 1)),
+    "mapping": write_through_a_mapping,
+    "rename over": rename_over,
+    "rename away": lambda path: path.rename(path.with_name("moved")),
+    "delete": lambda path: path.unlink(),
+    "hard link": lambda path: path.with_name("link").hardlink_to(path),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_change_is_seen_and_names_the_file(watch: Watch, files: list[Path], change: Callable[[Path], object]) -> None:
+    change(files[1])
+    assert is_readable(watch)
+    assert watch.changed() == [files[1]]
+    assert watch.changed() == []
+
+
+def test_a_file_that_is_open_and_replaced_is_seen(watch: Watch, files: list[Path]) -> None:
+    with files[0].open("rb"):
+        rename_over(files[0])
+        assert watch.changed() == [files[0]]
+
+
+def test_two_names_of_one_file_are_both_reported(files: list[Path]) -> None:
+    link = files[0].with_name("link")
+    link.hardlink_to(files[0])
+    watch = Watch([files[0], link, files[1]])
+    files[0].write_bytes(b"changed")
+    assert watch.changed() == [files[0], link]
+    watch.close()
+
+
+def test_lost_events_count_as_a_change_of_every_file(watch: Watch, files: list[Path]) -> None:
+    queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    first, second = (os.open(path, os.O_WRONLY) for path in files[:2])
+    for _ in range(queue // 2 + 10):  # in turns, since equal events that follow each other become one
+        os.write(first, b"x")
+        os.write(second, b"x")
+    assert watch.changed() == files
+    os.close(first)
+    os.close(second)
+
+
+def test_events_are_told_apart_with_and_without_a_name() -> None:
+    data = module.EVENT.pack(-1, IN_Q_OVERFLOW, 0, 0) + module.EVENT.pack(1, IN_MODIFY, 0, 16) + bytes(16)
+    assert module._events(data + data[:16]) == [(-1, IN_Q_OVERFLOW), (1, IN_MODIFY), (-1, IN_Q_OVERFLOW)]
+
+
+def test_a_file_that_cannot_be_watched_is_a_config_error(files: list[Path]) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConfigError, match=r"cannot watch .*missing: No such file"):
+        Watch([*files, files[0].with_name("missing")])
+    assert set(os.listdir("/proc/self/fd")) <= before | {max(before, key=int)}
+
+
+def test_its_descriptor_is_not_inherited(watch: Watch) -> None:
+    assert not os.get_inheritable(watch.fileno())
+
+
+def manifest_of(path: Path) -> Manifest:
+    return Manifest((Entry("app/a", 0o644, path.stat().st_size, bytes(32)),), (path,))
+
+
+def test_files_are_hashed_again_under_the_watch(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[bytes, Path]] = []
+
+    def collect(measured_config: bytes, model_dir: Path) -> Manifest:
+        calls.append((measured_config, model_dir))
+        return manifest_of(files[0])
+
+    monkeypatch.setattr(module, "collect", collect)
+    manifest, watch = collect_and_watch(b"config", Path("model"))
+    assert calls == [(b"config", Path("model"))] * 2
+    assert manifest == manifest_of(files[0])
+    files[0].write_bytes(b"changed")
+    assert watch.changed() == [files[0]]
+    watch.close()
+
+
+def test_a_change_between_the_two_hashes_is_refused(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def collect(measured_config: bytes, model_dir: Path) -> Manifest:
+        manifest = manifest_of(files[0])
+        files[0].write_bytes(files[0].read_bytes() + b"!")
+        return manifest
+
+    monkeypatch.setattr(module, "collect", collect)
+    with pytest.raises(ConfigError, match="changed: app/a"):
+        collect_and_watch(b"config", Path("model"))
