@@ -1,0 +1,50 @@
+"""Requests that the gateway has already passed on, so that a copy of one costs the workers nothing.
+
+A saving, not a promise: the set is bounded and forgets the oldest first, each gateway process has its own, and whoever
+runs the gateway can leave it out. What replays a request is refused by the worker that opened it (`inference/replay`).
+"""
+
+import hashlib
+from typing import Final
+
+from seclude.errors import DecodeError, ReplayError
+from seclude.ohttp.keyconfig import REQUEST_HEADER_LENGTH, parse_request_header
+
+MAX_REMEMBERED: Final = 100_000  # about 15 MB; at a hundred requests a second, the last quarter of an hour
+DIGEST_BYTES: Final = 16  # chance of a wrong refusal below 2^-90 for a full set
+
+# Nenc by KEM identifier (RFC 9180, section 7.1; draft-ietf-hpke-pq); `enc` stands after the header.
+ENC_LENGTHS: Final = {0x0020: 32, 0x647A: 1120}
+
+
+class Duplicates:
+    """The encapsulated keys seen last."""
+
+    __slots__ = ("_limit", "_seen")
+
+    def __init__(self, limit: int = MAX_REMEMBERED) -> None:
+        self._limit = limit
+        self._seen: dict[bytes, None] = {}  # in order of arrival
+
+    def insert(self, body: bytes) -> bytes:
+        """Remember one request and return what it is remembered by; raises `ReplayError` the second time.
+
+        A KEM whose `enc` has no known length raises `DecodeError`: no key that is served here is of such a KEM.
+        """
+        length = ENC_LENGTHS.get(parse_request_header(body).kem)
+        if length is None:
+            raise DecodeError("kem_id is of no key that is served here")
+        enc = body[REQUEST_HEADER_LENGTH : REQUEST_HEADER_LENGTH + length]
+        if len(enc) < length:
+            raise DecodeError(f"truncated in enc: {len(enc)} of {length}")
+        digest = hashlib.sha256(body[:1] + enc).digest()[:DIGEST_BYTES]
+        if digest in self._seen:
+            raise ReplayError("this encapsulated request was passed on before")
+        self._seen[digest] = None
+        if len(self._seen) > self._limit:
+            del self._seen[next(iter(self._seen))]
+        return digest
+
+    def forget(self, digest: bytes) -> None:
+        """Let a request come again, since it is certain that no worker began on it."""
+        self._seen.pop(digest, None)

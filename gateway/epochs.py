@@ -1,0 +1,206 @@
+"""The reconciler: one task that compares what the pool holds with what it should hold, and takes one step at a time.
+
+It is driven by state and not by events: after each step the workers concerned are asked again, and the next decision
+(`plan.py`) starts from what they say. It carries bundles, nonces and sealed keys without being able to read them, and
+checks of a bundle only that it is of the epoch and the core that it is published for; trust is the devices' business.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.link import Link, RefusedError, poll
+from gateway.plan import Birth, Join, Publish, Step, View, elect, next_step, shortfall
+from gateway.pool import Pool, Worker
+from seclude.attestation.bundle import core_digest, parse_bundle, parse_core
+from seclude.attestation.slots import Slots
+from seclude.errors import ConfigError, DecodeError, PeerError, UpstreamError
+
+TICK_SECONDS: Final = 0.5  # how late a rested worker or a jump of the clock is noticed; changes of the pool wake it
+REST_SECONDS: Final = 1.0  # after a first failure; doubles with each further one
+MAX_REST_SECONDS: Final = 32.0  # a twentieth of a slot
+MAX_FAILURES: Final = 5  # the doubling stops here
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What everyone is given for one epoch."""
+
+    epoch: int
+    core: str
+    bundle: bytes
+    key_configs: bytes
+
+
+class Observer(Protocol):
+    """Hears what the reconciler did."""
+
+    def stepped(self, step: Step, failure: Exception | None) -> None:
+        """Take note of a step and of what went wrong with it."""
+        ...
+
+
+@dataclass(slots=True)
+class _Trouble:
+    failures: int = 0
+    until: float = 0.0
+
+
+class Reconciler:
+    """Keeps every live epoch of one pool born, shared and published."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        links: Sequence[Link],
+        slots: Slots,
+        clock: Callable[[], float],
+        *,
+        single: bool,
+        observer: Observer,
+    ) -> None:
+        self._pool = pool
+        self._links = links
+        self._slots = slots
+        self._clock = clock
+        self._quorum = 1 if single else 2
+        self._observer = observer
+        self._offers: dict[int, Offer] = {}
+        self._drafts: dict[str, bytes] = {}  # bundles of births, until their cores are published
+        self._trouble: dict[int, _Trouble] = {}
+        self._doubtful: tuple[int, Worker] | None = None
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of now; None while the clock stands before the first slot."""
+        try:
+            return self._slots.epoch_at(self._clock())
+        except ConfigError:
+            return None
+
+    @property
+    def _wanted(self) -> tuple[int, ...]:
+        """The epochs that should have keys. To announce ahead of time, name the next one too."""
+        return () if self.epoch is None else (self.epoch,)
+
+    @property
+    def offer(self) -> Offer | None:
+        """What is published for the slot of now."""
+        epoch = self.epoch
+        return None if epoch is None else self._offers.get(epoch)
+
+    @property
+    def seconds_left(self) -> float:
+        """Return how much of the slot of now is left."""
+        epoch = self.epoch
+        return 0.0 if epoch is None else self._slots.end(epoch) - self._clock()
+
+    async def run(self) -> None:
+        """Reconcile for as long as the gateway runs: when the pool changes, when a slot begins, and now and then."""
+        while True:
+            await self.reconcile()
+            pause = min(TICK_SECONDS, self.seconds_left or TICK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._pool.changed()
+
+    async def reconcile(self) -> None:
+        """Take steps until there is nothing left to do; a worker that fails a step rests, so this ends."""
+        while (step := self._next_step()) is not None:
+            failure = await self._take(step)
+            self._observer.stepped(step, failure)
+
+    def _next_step(self) -> Step | None:
+        epoch = self.epoch
+        if epoch is None:
+            return None
+        live = range(max(0, epoch - 1), epoch + 2)  # the one that still opens, the one of now, one announced ahead
+        self._offers = {number: offer for number, offer in self._offers.items() if number in live}
+        cores = {number: offer.core for number, offer in self._offers.items()}
+        elected = elect(self._pool.workers, live, cores)
+        self._pool.elect(elected)
+        self._drafts = {core: draft for core, draft in self._drafts.items() if core in elected.values()}
+        if self._doubtful is not None and self._doubtful[0] not in live:
+            self._doubtful = None
+        now = asyncio.get_running_loop().time()
+        return next_step(
+            View(
+                workers=self._pool.workers,
+                elected=elected,
+                published=self._offers.keys(),
+                wanted=self._wanted,
+                quorum=self._quorum,
+                failures={index: trouble.failures for index, trouble in self._trouble.items()},
+                resting={index for index, trouble in self._trouble.items() if trouble.until > now},
+                doubtful=None if self._doubtful is None else self._doubtful[1],
+            )
+        )
+
+    async def _take(self, step: Step) -> Exception | None:
+        """Take one step; return what went wrong, after which the worker concerned rests."""
+        before = self._shortfall(step.worker)
+        failure: Exception | None = None
+        try:
+            match step:
+                case Birth():
+                    await self._birth(step)
+                case Join():
+                    await self._join(step)
+                case Publish():
+                    await self._publish(step)
+        except (UpstreamError, PeerError) as exc:
+            failure = exc
+        if not isinstance(step, Publish):
+            await poll(self._pool, step.worker, self._links[step.worker.index])
+            if failure is None and not self._has_gained(step, before):
+                failure = DecodeError("a worker does not hold the keys that it was given")
+        if failure is None:
+            self._trouble.pop(step.worker.index, None)
+        else:
+            self._rest(step.worker)
+        return failure
+
+    def _has_gained(self, step: Birth | Join, before: tuple[int, int]) -> bool:
+        if isinstance(step, Birth):
+            return step.epoch in step.worker.cores
+        return self._shortfall(step.worker) < before
+
+    def _shortfall(self, worker: Worker) -> tuple[int, int]:
+        return shortfall(worker.cores, self._pool.elected, self._wanted)
+
+    def _rest(self, worker: Worker) -> None:
+        trouble = self._trouble.setdefault(worker.index, _Trouble())
+        rest = min(REST_SECONDS * 2**trouble.failures, MAX_REST_SECONDS)
+        trouble.failures = min(trouble.failures + 1, MAX_FAILURES)
+        trouble.until = asyncio.get_running_loop().time() + rest
+
+    async def _birth(self, step: Birth) -> None:
+        self._doubtful = (step.epoch, step.worker)
+        try:
+            bundle = await self._links[step.worker.index].birth(step.epoch)
+        except RefusedError:
+            self._doubtful = None
+            raise
+        self._doubtful = None
+        self._drafts[_read_offer(bundle).core] = bundle
+
+    async def _join(self, step: Join) -> None:
+        joiner, member = self._links[step.worker.index], self._links[step.member.index]
+        request = await joiner.join(await member.nonce())
+        await joiner.keys(await member.admit(request))
+
+    async def _publish(self, step: Publish) -> None:
+        # A gateway that did not see the birth gets the bundle by asking for it again: a holder makes nothing new.
+        bundle = self._drafts.pop(step.core, None) or await self._links[step.worker.index].birth(step.epoch)
+        offer = _read_offer(bundle)
+        if (offer.epoch, offer.core) != (step.epoch, step.core):
+            raise DecodeError("the bundle is not of the epoch and the core that were elected")
+        self._offers[step.epoch] = offer
+
+
+def _read_offer(data: bytes) -> Offer:
+    bundle = parse_bundle(data)
+    core = parse_core(bundle.core)
+    return Offer(core.epoch, core_digest(bundle.core).hex(), data, core.key_configs)

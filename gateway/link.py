@@ -1,0 +1,104 @@
+"""One worker as the gateway reaches it: requests on one pool of connections, everything about keys on another.
+
+What passes here is opaque: ciphertext, bundles, and the four messages of a join. The two pools are apart so that a
+poll never queues behind requests, and a slow model cannot make its worker look dead.
+"""
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from gateway.pool import Pool, Worker
+from gateway.status import Status, parse_status
+from seclude.attestation.bundle import MAX_BUNDLE
+from seclude.daemon.upstream import Upstream, UpstreamResponse, UpstreamTimeouts
+from seclude.errors import Error, UpstreamError
+from seclude.ohttp.media import OHTTP_REQ
+
+POLL_SECONDS: Final = 0.5  # with the second below: a worker that hangs is out after 1.5 seconds
+STATUS_TIMEOUT_SECONDS: Final = 1.0  # the answer is a small document about the worker's own memory
+CONTROL_TIMEOUT_SECONDS: Final = 10.0  # evidence from a TPM takes one to two seconds, a vendor's service a few more
+MAX_CONTROL_BYTES: Final = 4 * MAX_BUNDLE  # octets; sealed keys travel with the bundles of three live epochs
+OCTETS: Final = "application/octet-stream"
+JSON: Final = "application/json"
+
+
+class Link:
+    """The way to one worker."""
+
+    def __init__(self, address: str, deadline_seconds: float, *, insecure_plaintext: bool = False) -> None:
+        self._requests = Upstream(
+            address, timeouts=UpstreamTimeouts(total=deadline_seconds), insecure_plaintext=insecure_plaintext
+        )
+        self._control = Upstream(
+            address,
+            timeouts=UpstreamTimeouts(total=CONTROL_TIMEOUT_SECONDS),
+            max_answer_bytes=MAX_CONTROL_BYTES,
+            insecure_plaintext=insecure_plaintext,
+        )
+
+    async def ask(self, encapsulated: bytes) -> UpstreamResponse:
+        """Pass one encapsulated request on and return whatever the worker answers; raises ExchangeError."""
+        return await self._requests.exchange("POST", "/ohttp", content_type=OHTTP_REQ, body=encapsulated)
+
+    async def status(self) -> Status:
+        """Return what the worker says of itself; raises UpstreamError or DecodeError."""
+        try:
+            async with asyncio.timeout(STATUS_TIMEOUT_SECONDS):
+                return parse_status(await self._say("GET", "/pool/status"))
+        except TimeoutError:
+            raise UpstreamError("no status in time", timed_out=True) from None
+
+    async def birth(self, epoch: int) -> bytes:
+        """Return the bundle of an epoch, whose key the worker makes now unless it holds one already."""
+        return await self._say("POST", "/pool/birth", JSON, msgspec.json.encode({"epoch": epoch}))
+
+    async def nonce(self) -> bytes:
+        """Return a nonce from a member of the pool; it is good for one join."""
+        return await self._say("POST", "/pool/nonce")
+
+    async def join(self, nonce: bytes) -> bytes:
+        """Return the request of a worker that wants in, made for a member's nonce."""
+        return await self._say("POST", "/pool/join", OCTETS, nonce)
+
+    async def admit(self, request: bytes) -> bytes:
+        """Return the keys that a member sealed to the one who asked."""
+        return await self._say("POST", "/pool/admit", OCTETS, request)
+
+    async def keys(self, sealed: bytes) -> None:
+        """Give a worker the keys that a member sealed to it."""
+        await self._say("POST", "/pool/keys", OCTETS, sealed)
+
+    async def close(self) -> None:
+        """Close both pools of connections."""
+        await self._requests.close()
+        await self._control.close()
+
+    async def _say(self, method: str, path: str, content_type: str | None = None, body: bytes = b"") -> bytes:
+        answer = await self._control.exchange(method, path, content_type=content_type, body=body)
+        if answer.status not in (200, 204):
+            raise RefusedError(f"a worker answered {answer.status}")
+        return answer.body
+
+
+class RefusedError(UpstreamError):
+    """Raised when a worker answered a message of the control plane with an error."""
+
+
+async def poll(pool: Pool, worker: Worker, link: Link) -> None:
+    """Ask one worker how it is and tell the pool."""
+    generation = worker.generation
+    try:
+        status = await link.status()
+    except Error:
+        pool.observe(worker, None, generation)
+    else:
+        pool.observe(worker, status, generation)
+
+
+async def keep_polling(pool: Pool, worker: Worker, link: Link) -> None:
+    """Follow one worker for as long as the gateway runs."""
+    while True:
+        await poll(pool, worker, link)
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,167 @@
+"""What should happen next with the keys of a pool: pure decisions over what the workers say they hold.
+
+The rules, each for one slot:
+
+1. Nothing is decided before every worker was asked once, so that a gateway that starts late finds what exists.
+2. If no worker holds a core, one worker is asked for a birth. The choice is the same for everyone who looks at the same
+   pool, and a birth may be repeated, so two gateways before one pool ask the same worker for the same thing. While it
+   is unknown whether a worker has made the key, no other worker is asked.
+3. If workers hold different cores (a pool was split, or restarted in two halves), the one with more holders counts,
+   then the one with the lower digest. The others join its holders, which replaces their key; a key that does not count
+   is neither published nor routed to.
+4. A core is published when a second worker holds it, or at once in a pool declared single.
+5. What was published stays: while this gateway runs it publishes no second core for a slot, as devices that saw the
+   first would refuse it. A pool that lost its keys serves again from the next slot.
+6. A worker that lacks an elected core joins one that has it and runs the same software. A member gives everything that
+   it holds, so it must leave the joiner better off as a whole, the slot of now first.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.pool import State, Worker
+
+# Births in a row without an answer, half a minute in all: a slot without keys is worse than a key that is left over.
+MAX_DOUBT: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Ask a worker to make the keys of an epoch."""
+
+    worker: Worker
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Carry the messages by which one worker gets the keys of another."""
+
+    worker: Worker
+    member: Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Offer the bundle of an epoch to everyone; a holder has it."""
+
+    worker: Worker
+    epoch: int
+    core: str
+
+
+Step = Birth | Join | Publish
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The pool at one moment."""
+
+    workers: Sequence[Worker]
+    elected: Mapping[int, str]
+    """The core that counts, by epoch, from the oldest that still opens to the newest that is announced."""
+    published: Set[int]
+    wanted: Sequence[int]
+    """The epochs that should have keys."""
+    quorum: int
+    """How many workers must hold a key before it is published."""
+    failures: Mapping[int, int]
+    """How many steps in a row failed, by worker."""
+    resting: Set[int]
+    """Workers to leave alone for now, since a step with them has just failed."""
+    doubtful: Worker | None = None
+    """The worker that was asked for a birth and did not say whether it happened."""
+
+
+def elect(workers: Sequence[Worker], live: Sequence[int], published: Mapping[int, str]) -> dict[int, str]:
+    """Return the core that counts for each live epoch (rules 3 and 5)."""
+    elected = {}
+    for epoch in live:
+        votes = Counter(worker.cores[epoch] for worker in workers if epoch in worker.cores)
+        if epoch in published:
+            elected[epoch] = published[epoch]
+        elif votes:
+            elected[epoch] = min(votes, key=lambda core: (-votes[core], core))
+    return elected
+
+
+def next_step(view: View) -> Step | None:
+    """Return the most urgent thing to do, if there is any."""
+    if not all(worker.polled for worker in view.workers):  # rule 1
+        return None
+    return _publish(view) or _birth(view) or _join(view)
+
+
+def shortfall(cores: Mapping[int, str], elected: Mapping[int, str], wanted: Sequence[int]) -> tuple[int, int]:
+    """Return how many elected cores are not among `cores`: of the wanted epochs, and of all. Less is better."""
+    missing = {epoch for epoch, core in elected.items() if cores.get(epoch) != core}
+    return len(missing.intersection(wanted)), len(missing)
+
+
+def _publish(view: View) -> Publish | None:
+    for epoch in view.wanted:
+        core = view.elected.get(epoch)
+        if core is None or epoch in view.published:
+            continue
+        holders = [worker for worker in view.workers if worker.holds(epoch, core)]
+        able = [worker for worker in holders if worker.index not in view.resting]
+        if len(holders) >= view.quorum and able:  # rule 4
+            return Publish(able[0], epoch, core)
+    return None
+
+
+def _birth(view: View) -> Birth | None:
+    for epoch in view.wanted:
+        if epoch not in view.elected and (worker := _birthplace(view, epoch)) is not None:
+            return Birth(worker, epoch)
+    return None
+
+
+def _birthplace(view: View, epoch: int) -> Worker | None:
+    """Return the worker to ask for a birth (rule 2)."""
+    if view.doubtful is not None and view.doubtful.state is not State.DOWN:
+        if view.doubtful.index in view.resting:
+            return None
+        if view.failures.get(view.doubtful.index, 0) < MAX_DOUBT:
+            return view.doubtful
+    able = [worker for worker in view.workers if _may_receive(worker)]
+    # Keys can only be shared by workers of the same software: the largest such group is the pool of this slot.
+    sizes = Counter(_manifest(worker) for worker in able)
+    before = view.elected.get(epoch - 1)
+    able = [worker for worker in able if worker.index not in view.resting]
+
+    def rank(worker: Worker) -> tuple[int, bool, str, bool, int]:
+        manifest = _manifest(worker)
+        keeps = any(other.holds(epoch - 1, before) for other in view.workers if _manifest(other) == manifest)
+        return -sizes[manifest], not keeps, manifest, worker.state is not State.READY, worker.index
+
+    return min(able, key=rank, default=None)
+
+
+def _join(view: View) -> Join | None:
+    for joiner in view.workers:
+        if joiner.index in view.resting or not _may_receive(joiner):
+            continue
+        before = shortfall(joiner.cores, view.elected, view.wanted)
+        members = [
+            worker
+            for worker in view.workers
+            if _manifest(worker) == _manifest(joiner)
+            and shortfall({**joiner.cores, **worker.cores}, view.elected, view.wanted) < before
+        ]
+        staying = [worker for worker in members if _may_receive(worker)]
+        if members:  # each failure moves on to another member, so that a broken one cannot keep everyone out
+            choice = staying or members
+            return Join(joiner, choice[view.failures.get(joiner.index, 0) % len(choice)])
+    return None
+
+
+def _may_receive(worker: Worker) -> bool:
+    """Whether a worker should be given keys: it answers and is not about to stop."""
+    return worker.status is not None and not worker.status.draining
+
+
+def _manifest(worker: Worker) -> str:
+    return "" if worker.status is None else worker.status.manifest

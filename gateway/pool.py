@@ -1,0 +1,162 @@
+"""The pool: what the gateway knows of its workers, and which of them gets a request.
+
+Nothing here opens a socket or reads a clock: polls and exchanges report what they saw, and the choice follows. A worker
+gets requests for a key only while it is ready and holds the *elected* core of that epoch: two cores of one epoch carry
+the same key identifier, and a request made for one of them cannot be opened with the other.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random, SystemRandom
+
+from gateway.status import Held, Status
+from seclude.errors import UnknownKeyError
+
+
+class State(StrEnum):
+    """How a worker stands."""
+
+    READY = "ready"
+    UNREADY = "unready"
+    """It answers, and asks not to be given requests."""
+    DOWN = "down"
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker; it has no name but its place in the configuration."""
+
+    index: int
+    status: Status | None = None
+    """What it said last; None while it is down."""
+    inflight: int = 0
+    generation: int = 0
+    """Counts failed exchanges, so that a poll which began before one cannot undo it."""
+    polled: bool = False
+    """Whether any poll has ended: until then nothing is known of it, not even that it is down."""
+
+    @property
+    def state(self) -> State:
+        """Return its state by what it said last."""
+        if self.status is None:
+            return State.DOWN
+        return State.READY if self.status.ready else State.UNREADY
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """Return the epochs that it holds; none while it is down."""
+        return () if self.status is None else self.status.epochs
+
+    @property
+    def cores(self) -> dict[int, str]:
+        """Return the core that it holds for each epoch."""
+        return {held.epoch: held.core for held in self.held}
+
+    def holds(self, epoch: int, core: str | None) -> bool:
+        """Whether it holds this very core for an epoch."""
+        return core is not None and self.cores.get(epoch) == core
+
+
+class Pool:
+    """All workers of one gateway."""
+
+    def __init__(self, size: int, draw: Random | None = None) -> None:
+        self.workers = tuple(Worker(index) for index in range(size))
+        self._draw = draw or SystemRandom()
+        self._elected: dict[int, str] = {}
+        self._known: dict[int, frozenset[int]] = {}  # the key identifiers of each elected core
+        self._routes: dict[int, list[Worker]] = {}  # who can be given requests for a key identifier
+        self._signal = asyncio.Event()
+
+    @property
+    def elected(self) -> Mapping[int, str]:
+        """The core that counts for each live epoch."""
+        return self._elected
+
+    def elect(self, elected: Mapping[int, str]) -> None:
+        """Say which core counts for each live epoch; the keys of any other are not routed."""
+        if elected != self._elected:
+            # With the last holder gone a key stays known: the answer is then "not now", and not "never heard of".
+            self._known = {
+                epoch: known for epoch, known in self._known.items() if elected.get(epoch) == self._elected[epoch]
+            }
+            self._elected = dict(elected)
+            self._update()
+
+    def observe(self, worker: Worker, status: Status | None, generation: int) -> None:
+        """Take in what a poll found, None for no answer; `generation` is the worker's from when the poll began."""
+        stale = status is not None and generation != worker.generation
+        if not stale and (not worker.polled or status != worker.status):
+            worker.polled = True
+            worker.status = status
+            self._update()
+
+    def fail(self, worker: Worker) -> None:
+        """Take a worker out at once, since an exchange with it broke off; the next poll may bring it back."""
+        worker.generation += 1
+        worker.status = None
+        self._update()
+
+    def choose(self, key_id: int, excluding: Set[int]) -> Worker | None:
+        """Return the less busy of two workers drawn at random, which spreads load nearly as well as asking them all."""
+        able = [worker for worker in self._routes.get(key_id, ()) if worker.index not in excluding]
+        if not able:
+            return None
+        return min(self._draw.sample(able, min(2, len(able))), key=lambda worker: worker.inflight)
+
+    async def find(self, key_id: int, excluding: Set[int], patience: float) -> Worker | None:
+        """Return a worker, or None when none got ready within `patience` seconds; raises UnknownKeyError.
+
+        That a key is unknown can only be told while some key is served: a gateway that has just started knows none.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                while (worker := self.choose(key_id, excluding)) is None:
+                    if len(excluding) == len(self.workers):
+                        return None
+                    if self._routes and not any(key_id in known for known in self._known.values()):
+                        raise UnknownKeyError("no live epoch has this key identifier")
+                    await self.changed()
+                return worker
+        except TimeoutError:
+            return None
+
+    @contextmanager
+    def carrying(self, worker: Worker) -> Iterator[None]:
+        """Count a request as in flight with a worker."""
+        worker.inflight += 1
+        try:
+            yield
+        finally:
+            worker.inflight -= 1
+
+    async def changed(self) -> None:
+        """Wait for the next change of a worker's status or of the elected cores."""
+        await self._signal.wait()
+
+    def count(self, state: State) -> int:
+        """Return how many workers are in a state."""
+        return sum(worker.state is state for worker in self.workers)
+
+    def serves(self, epoch: int) -> bool:
+        """Whether a ready worker holds the elected core of an epoch."""
+        core = self._elected.get(epoch)
+        return any(worker.state is State.READY and worker.holds(epoch, core) for worker in self.workers)
+
+    def _update(self) -> None:
+        """Work out again who serves what, and wake everyone who waits for a change."""
+        routes: dict[int, list[Worker]] = {}
+        for worker in self.workers:
+            for held in worker.held:
+                if self._elected.get(held.epoch) != held.core:
+                    continue
+                self._known[held.epoch] = self._known.get(held.epoch, frozenset()) | held.key_ids
+                if worker.state is State.READY:
+                    for key_id in held.key_ids:
+                        routes.setdefault(key_id, []).append(worker)
+        self._routes = routes
+        self._signal.set()
+        self._signal = asyncio.Event()

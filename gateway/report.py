@@ -1,0 +1,87 @@
+"""What the gateway tells its operator about the pool: counters and log lines, with workers named by their place.
+
+Labels and words come from closed sets; nothing here depends on a request.
+"""
+
+from functools import partial
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from gateway.epochs import Reconciler
+from gateway.plan import Birth, Join, Publish, Step
+from gateway.pool import Pool, State, Worker
+from seclude.daemon.log import Log, Value
+
+EVENTS: Final = {
+    "worker": frozenset({"worker", "state"}),
+    "birth": frozenset({"worker", "epoch", "error"}),
+    "join": frozenset({"worker", "member", "error"}),
+    "publish": frozenset({"worker", "epoch", "error"}),
+    "split": frozenset({"worker", "epoch"}),
+}
+WORDS: Final = frozenset(State)
+NAMES: Final[dict[type[Step], str]] = {Birth: "birth", Join: "join", Publish: "publish"}
+NOTHING: Final = -1  # where a gauge would show an epoch and there is none; zero is the first epoch
+
+
+class Report:
+    """Counts and logs what happens to the pool."""
+
+    def __init__(self, registry: CollectorRegistry, log: Log, pool: Pool) -> None:
+        self._registry = registry
+        self._log = log
+        self._pool = pool
+        self._steps = Counter(
+            "seclude_gateway_key_steps_total", "Births, joins and publications", ("step", "result"), registry=registry
+        )
+        for name in NAMES.values():
+            for result in ("ok", "failed"):
+                self._steps.labels(name, result)
+        retries = Counter("seclude_gateway_retries_total", "Requests passed to a further worker", registry=registry)
+        self.count_retry = retries.inc
+        workers = Gauge("seclude_gateway_workers", "Workers by state", ("state",), registry=registry)
+        for state in State:
+            workers.labels(state.value).set_function(partial(pool.count, state))
+        self._states: dict[int, State] = {}
+        self._splits: set[tuple[int, str, int]] = set()
+
+    def watch(self, reconciler: Reconciler) -> None:
+        """Show which epoch is published whenever it is scraped."""
+        epoch = Gauge(
+            "seclude_gateway_published_epoch", "Epoch published for the slot of now, or -1", registry=self._registry
+        )
+        epoch.set_function(lambda: NOTHING if reconciler.offer is None else reconciler.offer.epoch)
+
+    def stepped(self, step: Step, failure: Exception | None) -> None:
+        """Take note of a step of the reconciler."""
+        name = NAMES[type(step)]
+        self._steps.labels(name, "ok" if failure is None else "failed").inc()
+        fields: dict[str, Value] = {"worker": step.worker.index}
+        if isinstance(step, Join):
+            fields["member"] = step.member.index
+        else:
+            fields["epoch"] = step.epoch
+        if failure is not None:
+            fields["error"] = type(failure).__name__
+        self._log.event(name, **fields)
+
+    async def follow(self) -> None:
+        """Log every change of a worker's state, and every worker that holds a core which does not count."""
+        while True:
+            for worker in self._pool.workers:
+                if worker.polled:
+                    self._note(worker)
+            await self._pool.changed()
+
+    def _note(self, worker: Worker) -> None:
+        if self._states.get(worker.index) is not worker.state:
+            self._states[worker.index] = worker.state
+            self._log.event("worker", worker=worker.index, state=worker.state.value)
+        elected = self._pool.elected
+        self._splits = {seen for seen in self._splits if elected.get(seen[0]) == seen[1]}
+        for epoch, core in worker.cores.items():
+            split = (epoch, elected.get(epoch, core), worker.index)
+            if split[1] != core and split not in self._splits:
+                self._splits.add(split)
+                self._log.event("split", worker=worker.index, epoch=epoch)

@@ -1,0 +1,451 @@
+"""Workers that the tests write the behaviour of, and a gateway around them.
+
+A FakeWorker is a small HTTP server on loopback. It records every request and can misbehave on the wire; its keys are
+random octets, since a gateway cannot tell.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from gateway.epochs import Reconciler
+from gateway.link import Link, keep_polling, poll
+from gateway.plan import Birth, Join, Step
+from gateway.pool import Pool, Worker
+from gateway.route import Gateway
+from seclude.attestation.bundle import (
+    Bundle,
+    Core,
+    core_digest,
+    parse_bundle,
+    serialize_bundle,
+    serialize_core,
+)
+from seclude.attestation.slots import Slots, x25519_key_id
+from seclude.daemon.messages import Request
+from seclude.ohttp.keyconfig import KeyConfig, RequestHeader, SymmetricAlgorithms, serialize_key_configs
+from seclude.ohttp.keyconfig import serialize_request_header as header_bytes
+from seclude.ohttp.media import GATEWAY_PATH, OHTTP_REQ, OHTTP_RES
+
+PERIOD = 600
+RELEASE = sha256(b"a release").hexdigest()
+ANSWER = b"an encapsulated answer"
+
+
+def new_bundle(epoch: int) -> bytes:
+    """Return a bundle with a key that nobody has."""
+    config = KeyConfig(x25519_key_id(epoch), 0x0020, os.urandom(32), (SymmetricAlgorithms(1, 1),))
+    core = Core("worker", "origin.invalid", epoch, serialize_key_configs([config]), bytes(32), b"policy")
+    return serialize_bundle(Bundle(serialize_core(core), b"evidence"))
+
+
+def core_of(bundle: bytes) -> str:
+    """Return the digest by which everyone names a bundle's core."""
+    return core_digest(parse_bundle(bundle).core).hex()
+
+
+def encapsulated(epoch: int, size: int = 64) -> bytes:
+    """Return what looks like a request for an epoch's key."""
+    return header_bytes(RequestHeader(x25519_key_id(epoch), 0x0020, 1, 1)) + os.urandom(size)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as a worker saw it."""
+
+    method: str
+    path: str
+    head: bytes
+    body: bytes
+
+
+@dataclass
+class FakeWorker:
+    """A worker whose every answer can be set."""
+
+    index: int = 0
+    ready: bool = True
+    reasons: list[str] = field(default_factory=list)
+    manifest: str = RELEASE
+    bundles: dict[int, bytes] = field(default_factory=dict)
+    behaviour: str = "answer"
+    """What happens to POST /ohttp: answer, hang, close, close_after_octet, raw, or a status."""
+    raw: bytes = b""
+    refuse: dict[str, int] = field(default_factory=dict)
+    """Statuses with which paths are refused."""
+    hang: set[str] = field(default_factory=set)
+    """Paths that are never answered."""
+    delay: float = 0.0
+    received: list[Received] = field(default_factory=list)
+    gone: int = 0
+    """How many requests were abandoned by the gateway before the answer."""
+    most: int = 0
+    """The most requests that were here at once."""
+    port: int = 0
+    socket: str | None = None
+    """Path of a Unix socket, where it listens on one."""
+    _here: int = 0
+    _nonces: set[bytes] = field(default_factory=set)
+    _server: asyncio.Server | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.socket}" if self.socket else f"http://127.0.0.1:{self.port}"
+
+    def paths(self, path: str) -> list[Received]:
+        """Return the requests for one path."""
+        return [request for request in self.received if request.path == path]
+
+    async def start(self) -> None:
+        """Listen; on the same port again after a stop."""
+        if self.socket is not None:
+            self._server = await asyncio.start_unix_server(self._connected, self.socket)
+            return
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Go away as a process does that is killed."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def forget(self) -> None:
+        """Lose what only memory held."""
+        self.bundles.clear()
+        self._nonces.clear()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await self._serve(head, reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+        body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
+        self.received.append(Received(method, path, head, body))
+        if path in self.hang:
+            await self._until_gone(reader)
+        if path in self.refuse:
+            writer.write(http(self.refuse[path], "application/problem+json", b"{}"))
+        elif path == "/ohttp":
+            self._here += 1
+            self.most = max(self.most, self._here)
+            try:
+                writer.write(await self._ohttp(reader, writer))
+            finally:
+                self._here -= 1
+        else:
+            status, answer = self._control(path, body)
+            writer.write(http(status, "application/octet-stream", answer))
+
+    async def _until_gone(self, reader: asyncio.StreamReader) -> None:
+        await reader.read(1)
+        self.gone += 1
+        raise ConnectionResetError
+
+    async def _ohttp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        match self.behaviour:
+            case "answer":
+                return http(200, OHTTP_RES, ANSWER)
+            case "raw":
+                return self.raw
+            case "hang":
+                await self._until_gone(reader)
+            case "close":
+                raise ConnectionResetError
+            case "close_after_octet":
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.05)  # so that the octet is not lost in the reset
+                raise ConnectionResetError
+        return http(int(self.behaviour), "application/problem+json", b"{}")
+
+    def _control(self, path: str, body: bytes) -> tuple[int, bytes]:
+        match path:
+            case "/pool/status":
+                return 200, json.dumps(self.status()).encode()
+            case "/pool/birth":
+                epoch = json.loads(body)["epoch"]
+                return 200, self.bundles.setdefault(epoch, new_bundle(epoch))
+            case "/pool/nonce":
+                nonce = os.urandom(16)
+                self._nonces.add(nonce)
+                return 200, nonce
+            case "/pool/join":
+                return 200, b"request" + body
+            case "/pool/admit":
+                nonce = body.removeprefix(b"request")
+                if nonce not in self._nonces:
+                    return 400, b""
+                self._nonces.remove(nonce)
+                return 200, b"sealed" + json.dumps({n: b.hex() for n, b in self.bundles.items()}).encode()
+            case "/pool/keys":
+                for epoch, bundle in json.loads(body.removeprefix(b"sealed")).items():
+                    self.bundles[int(epoch)] = bytes.fromhex(bundle)
+                return 204, b""
+        return 404, b""
+
+    def status(self) -> dict[str, object]:
+        """Return what GET /pool/status says."""
+        epochs = [
+            {"epoch": epoch, "core": core_of(bundle), "key_ids": [x25519_key_id(epoch)]}
+            for epoch, bundle in self.bundles.items()
+        ]
+        return {
+            "ready": self.ready and bool(epochs) and not self.reasons,
+            "reasons": self.reasons or ([] if epochs else ["no epoch"]),
+            "inflight": self._here,
+            "manifest": self.manifest,
+            "epochs": epochs,
+        }
+
+
+def http(status: int, kind: str, body: bytes, *fields: str) -> bytes:
+    """Write one HTTP answer."""
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *fields]
+    if status == 204:
+        lines, body = lines[:1], b""
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Clock:
+    """A clock that stands wherever a test puts it."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Steps:
+    """Remembers what a reconciler did."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, int, str | None]] = []
+
+    def stepped(self, step: Step, failure: Exception | None) -> None:
+        name = "birth" if isinstance(step, Birth) else "join" if isinstance(step, Join) else "publish"
+        self.taken.append((name, step.worker.index, None if failure is None else type(failure).__name__))
+
+
+class Bytes:
+    """A body that is all there."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self) -> bytes:
+        return self._data
+
+
+def post(body: bytes, *, path: str = GATEWAY_PATH, content_type: str | None = OHTTP_REQ) -> Request:
+    """Return a request as the server would give it to the handler."""
+    return Request("POST", path, content_type, None, len(body), Bytes(body))
+
+
+def get(accept: str | None = None) -> Request:
+    """Return a request for keys."""
+    return Request("GET", GATEWAY_PATH, None, accept, 0, Bytes(b""))
+
+
+@dataclass
+class House:
+    """A gateway, without its server, before a pool of fake workers."""
+
+    fakes: list[FakeWorker]
+    clock: Clock
+    single: bool = False
+    deadline: float = 5.0
+    retries: int = 0
+    steps: Steps = field(default_factory=Steps)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pool = Pool(len(self.fakes))
+        self.links = [Link(fake.address, self.deadline) for fake in self.fakes]
+        self.reconciler = Reconciler(
+            self.pool, self.links, Slots(0, PERIOD), self.clock, single=self.single, observer=self.steps
+        )
+        self.gateway = Gateway(
+            self.pool,
+            self.links,
+            self.reconciler,
+            deadline_seconds=self.deadline,
+            count_retry=self._count_retry,
+        )
+
+    def _count_retry(self) -> None:
+        self.retries += 1
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        return self.pool.workers
+
+    async def look(self) -> None:
+        """Poll every worker once."""
+        for worker in self.workers:
+            await poll(self.pool, worker, self.links[worker.index])
+
+    async def settle(self) -> None:
+        """Poll every worker and reconcile until nothing is left to do."""
+        await self.look()
+        await self.reconciler.reconcile()
+
+    def run(self) -> None:
+        """Start the tasks that the daemon runs."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(keep_polling(self.pool, worker, self.links[worker.index])) for worker in self.workers
+        ]
+        self._tasks.append(loop.create_task(self.reconciler.run()))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for link in self.links:
+            await link.close()
+
+
+class Build(Protocol):
+    """Starts fake workers and a gateway before them, at the middle of slot 1000."""
+
+    async def __call__(self, size: int, *, single: bool = False, deadline: float = 5.0) -> House: ...
+
+
+@pytest.fixture
+async def build() -> AsyncIterator[Build]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(size: int, *, single: bool = False, deadline: float = 5.0) -> House:
+            fakes = [FakeWorker(index) for index in range(size)]
+            for fake in fakes:
+                await fake.start()
+                stack.push_async_callback(fake.stop)
+            house = House(fakes, Clock(1000.5 * PERIOD), single, deadline)
+            stack.push_async_callback(house.close)
+            return house
+
+        yield start
+
+
+@dataclass
+class Running:
+    """`python -m gateway` as a process of its own."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+    listen: str
+    admin: str
+
+    def lines(self) -> list[dict[str, object]]:
+        """Return what it logged so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    async def ask(self, body: bytes, *fields: str) -> tuple[int, bytes, bytes]:
+        """Send one encapsulated request; return status, head and body of the answer."""
+        head = [f"POST {GATEWAY_PATH} HTTP/1.1", f"Content-Type: {OHTTP_REQ}", f"Content-Length: {len(body)}", *fields]
+        return await talk(
+            self.listen, "\r\n".join([*head, "Host: gateway", "Connection: close", "", ""]).encode() + body
+        )
+
+    async def fetch(self, path: str, *, address: str | None = None, accept: str = "*/*") -> tuple[int, bytes, bytes]:
+        """GET a path of the admin port, or of another address."""
+        head = f"GET {path} HTTP/1.1\r\nHost: gateway\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        return await talk(address or self.admin, head.encode())
+
+    async def until(self, status: int) -> None:
+        """Wait until /readyz answers with a status."""
+        async with asyncio.timeout(10):
+            while (await self.fetch("/readyz"))[0] != status:  # noqa: ASYNC110 - another process's state
+                await asyncio.sleep(0.02)
+
+
+async def talk(address: str, data: bytes) -> tuple[int, bytes, bytes]:
+    """Send one HTTP request; return status, head and body of the answer."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(data)
+        answer = await reader.read()
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), head, body
+
+
+class Launch(Protocol):
+    """Starts the daemon before some fake workers; `config` is TOML."""
+
+    async def __call__(self, fakes: list[FakeWorker], *flags: str, config: str = "") -> Running: ...
+
+
+@pytest.fixture
+async def launch(tmp_path: Path) -> AsyncIterator[Launch]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(fakes: list[FakeWorker], *flags: str, config: str = "") -> Running:
+            for fake in fakes:
+                await fake.start()
+                stack.push_async_callback(fake.stop)
+            file = tmp_path / "gateway.toml"
+            file.write_text(config)
+            workers = [flag for fake in fakes for flag in ("--worker", fake.address)]
+            read_end, write_end = os.pipe()
+            log = tmp_path / "log"
+            with log.open("wb") as stream:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+                    "--config", str(file), "--announce", str(write_end), *workers, *flags,
+                    stdout=stream, stderr=stream, pass_fds=(write_end,),
+                )  # fmt: skip
+            os.close(write_end)
+            stack.push_async_callback(_end, process)
+            with os.fdopen(read_end) as pipe:
+                line = await asyncio.to_thread(pipe.readline)
+            assert line, log.read_text()
+            return Running(process, log, **json.loads(line))
+
+        yield start
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+async def eventually(what: Callable[[], bool], within: float) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(within):
+        while not what():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)

@@ -1,0 +1,71 @@
+"""The gateway's memory of what it passed on."""
+
+import pytest
+
+from gateway.duplicates import Duplicates
+from seclude.errors import DecodeError, ReplayError
+
+X25519 = bytes.fromhex("01002000010001")
+
+
+def request(number: int, *, header: bytes = X25519, tail: bytes = b"ciphertext") -> bytes:
+    return header + number.to_bytes(32, "big") + tail
+
+
+def test_a_request_passes_once() -> None:
+    duplicates = Duplicates()
+    duplicates.insert(request(1))
+    duplicates.insert(request(2))
+    with pytest.raises(ReplayError):
+        duplicates.insert(request(1))
+
+
+def test_other_octets_than_key_and_enc_make_no_new_request() -> None:
+    duplicates = Duplicates()
+    duplicates.insert(request(1))
+    with pytest.raises(ReplayError):
+        duplicates.insert(request(1, tail=b"changed"))
+    with pytest.raises(ReplayError):
+        duplicates.insert(request(1, header=bytes.fromhex("01002000010003")))
+
+
+def test_the_same_enc_for_another_key_is_another_request() -> None:
+    duplicates = Duplicates()
+    duplicates.insert(request(1))
+    duplicates.insert(request(1, header=bytes.fromhex("03002000010001")))
+
+
+def test_x_wing_requests_are_told_apart_by_their_whole_enc() -> None:
+    header = bytes.fromhex("00647a00010001")
+    duplicates = Duplicates()
+    duplicates.insert(header + bytes(1119) + b"a")
+    duplicates.insert(header + bytes(1119) + b"b")
+    with pytest.raises(ReplayError):
+        duplicates.insert(header + bytes(1119) + b"a" + b"ciphertext")
+
+
+def test_a_forgotten_request_may_come_again() -> None:
+    duplicates = Duplicates()
+    duplicates.forget(duplicates.insert(request(1)))
+    duplicates.insert(request(1))
+
+
+@pytest.mark.parametrize("limit", [2, 5])
+def test_the_oldest_is_forgotten_at_the_limit(limit: int) -> None:
+    duplicates = Duplicates(limit)
+    for number in range(limit + 1):
+        duplicates.insert(request(number))
+    duplicates.insert(request(0))
+    with pytest.raises(ReplayError):
+        duplicates.insert(request(limit))
+
+
+@pytest.mark.parametrize("cut", range(len(request(1, tail=b""))))
+def test_every_truncation_is_refused(cut: int) -> None:
+    with pytest.raises(DecodeError):
+        Duplicates().insert(request(1)[:cut])
+
+
+def test_a_kem_that_is_not_served_is_refused() -> None:
+    with pytest.raises(DecodeError, match="kem_id"):
+        Duplicates().insert(bytes.fromhex("01001000010001") + bytes(100))

@@ -1,0 +1,342 @@
+"""The reconciler at work on fake workers."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+import gateway.epochs
+import gateway.link
+from seclude.attestation.slots import x25519_key_id
+from tests.gateway.conftest import PERIOD, Build, FakeWorker, House, core_of, eventually, new_bundle
+
+NOW = 1000
+
+
+def births(house: House) -> list[int]:
+    """Return how often each worker was asked for a birth."""
+    return [len(fake.paths("/pool/birth")) for fake in house.fakes]
+
+
+def offered(house: House) -> str | None:
+    offer = house.reconciler.offer
+    return None if offer is None else offer.core
+
+
+async def test_one_worker_gives_birth_and_every_other_joins(build: Build) -> None:
+    house = await build(4)
+    await house.settle()
+    assert births(house) == [1, 0, 0, 0]
+    assert house.fakes[0].paths("/pool/birth")[0].body == b'{"epoch":1000}'
+    bundles = [fake.bundles for fake in house.fakes]
+    assert all(bundle == bundles[0] for bundle in bundles)
+    assert house.steps.taken == [
+        ("birth", 0, None), ("join", 1, None), ("publish", 0, None), ("join", 2, None), ("join", 3, None)
+    ]  # fmt: skip
+    offer = house.reconciler.offer
+    assert offer is not None
+    assert (offer.epoch, offer.bundle) == (NOW, house.fakes[0].bundles[NOW])
+
+
+async def test_the_four_messages_of_a_join_are_carried_unchanged(build: Build) -> None:
+    house = await build(2)
+    await house.settle()
+    member, joiner = house.fakes
+    assert [request.path for request in member.received if request.path in ("/pool/nonce", "/pool/admit")] == [
+        "/pool/nonce", "/pool/admit"
+    ]  # fmt: skip
+    nonce = joiner.paths("/pool/join")[0].body
+    assert len(nonce) == 16
+    assert member.paths("/pool/admit")[0].body == b"request" + nonce
+    assert joiner.paths("/pool/keys")[0].body.startswith(b"sealed")
+
+
+async def test_nothing_more_is_asked_when_all_is_well(build: Build) -> None:
+    house = await build(3)
+    await house.settle()
+    before = [len(fake.received) for fake in house.fakes]
+    for _ in range(3):
+        await house.settle()
+    polls = [len(fake.received) for fake in house.fakes]
+    assert polls == [count + 3 for count in before]
+    assert births(house) == [1, 0, 0]
+
+
+async def test_nothing_is_published_while_one_worker_alone_holds_the_key(build: Build) -> None:
+    house = await build(2)
+    await house.fakes[1].stop()
+    await house.settle()
+    assert house.fakes[0].bundles
+    assert offered(house) is None
+    await house.fakes[1].start()
+    await house.settle()
+    assert offered(house) == core_of(house.fakes[0].bundles[NOW])
+    assert births(house) == [1, 0]
+
+
+async def test_a_pool_declared_single_publishes_alone(build: Build) -> None:
+    house = await build(1, single=True)
+    await house.settle()
+    assert offered(house) == core_of(house.fakes[0].bundles[NOW])
+
+
+async def test_a_new_slot_gets_new_keys_and_the_old_ones_are_no_longer_offered(build: Build) -> None:
+    house = await build(2)
+    await house.settle()
+    first = offered(house)
+    house.clock.now += PERIOD
+    assert offered(house) is None
+    await house.settle()
+    second = offered(house)
+    assert second is not None
+    assert second != first
+    assert house.fakes[0].bundles[NOW + 1] == house.fakes[1].bundles[NOW + 1]
+    assert house.reconciler.offer is not None
+    assert house.reconciler.offer.epoch == NOW + 1
+    # Requests that were made for the key of the slot before are still routed.
+    assert house.pool.choose(x25519_key_id(NOW), set()) is not None
+
+
+async def test_the_clock_of_a_running_gateway_starts_the_next_slot(build: Build) -> None:
+    house = await build(2)
+    loop = asyncio.get_running_loop()
+    began, start = loop.time(), (NOW + 1) * PERIOD - 0.3
+    house.reconciler._clock = lambda: start + loop.time() - began
+    house.run()
+    await eventually(lambda: offered(house) is not None, 2.0)
+    await eventually(lambda: len(house.fakes[1].bundles) == 2, 2.0)
+    await eventually(lambda: house.reconciler.offer is not None and house.reconciler.offer.epoch == NOW + 1, 2.0)
+    assert births(house) == [2, 0]
+
+
+async def test_before_the_first_slot_nothing_is_asked(build: Build) -> None:
+    house = await build(2)
+    house.clock.now = -1.0
+    await house.settle()
+    assert births(house) == [0, 0]
+    assert offered(house) is None
+    assert house.reconciler.seconds_left == 0
+
+
+async def test_a_gateway_that_was_restarted_publishes_what_the_pool_holds(build: Build) -> None:
+    house = await build(2)
+    bundle = new_bundle(NOW)
+    for fake in house.fakes:
+        fake.bundles[NOW] = bundle
+    await house.settle()
+    assert offered(house) == core_of(bundle)
+    assert all(fake.bundles == {NOW: bundle} for fake in house.fakes)
+    assert births(house) == [1, 0]  # which a holder answers with the bundle that it has
+
+
+async def test_a_worker_that_was_restarted_joins_again(build: Build) -> None:
+    house = await build(2)
+    await house.settle()
+    published = offered(house)
+    house.fakes[0].forget()
+    await house.settle()
+    assert house.fakes[0].bundles == house.fakes[1].bundles
+    assert offered(house) == published
+    assert births(house) == [1, 0]
+
+
+async def test_a_pool_that_lost_its_published_key_waits_for_the_next_slot(build: Build) -> None:
+    house = await build(2)
+    await house.settle()
+    published = offered(house)
+    for fake in house.fakes:
+        fake.forget()
+    await house.settle()
+    assert births(house) == [1, 0]
+    assert offered(house) == published
+    assert not house.pool.serves(NOW)
+    house.clock.now += PERIOD
+    await house.settle()
+    assert births(house) == [2, 0]
+    assert offered(house) not in (None, published)
+
+
+async def test_a_key_that_was_lost_before_it_was_published_is_made_again(build: Build) -> None:
+    house = await build(2)
+    house.fakes[1].ready = False
+    house.fakes[1].refuse["/pool/join"] = 500
+    await house.settle()
+    house.fakes[0].forget()
+    house.fakes[1].refuse.clear()
+    house.reconciler._trouble.clear()
+    await house.settle()
+    assert births(house) == [2, 0]
+    assert offered(house) == core_of(house.fakes[0].bundles[NOW])
+
+
+async def test_of_two_keys_for_one_slot_the_one_with_more_holders_is_published(build: Build) -> None:
+    house = await build(4)
+    few, many = new_bundle(NOW), new_bundle(NOW)
+    for fake, bundle in zip(house.fakes, (few, many, many), strict=False):
+        fake.bundles[NOW] = bundle
+    await house.settle()
+    assert offered(house) == core_of(many)
+    assert [fake.bundles for fake in house.fakes] == [{NOW: many}] * 4
+
+
+async def test_a_worker_that_does_not_give_its_key_up_gets_no_requests(build: Build) -> None:
+    house = await build(3)
+    few, many = new_bundle(NOW), new_bundle(NOW)
+    for fake, bundle in zip(house.fakes, (few, many, many), strict=True):
+        fake.bundles[NOW] = bundle
+    house.fakes[0].refuse["/pool/keys"] = 400
+    await house.settle()
+    assert house.fakes[0].bundles == {NOW: few}
+    assert house.pool.choose(x25519_key_id(NOW), {1, 2}) is None, "it could not open what is sealed to the other key"
+    house.fakes[0].refuse.clear()
+    house.clock.now += PERIOD
+    house.reconciler._trouble.clear()
+    await house.settle()
+    assert len({fake.bundles[NOW + 1] for fake in house.fakes}) == 1
+
+
+async def test_a_pool_that_split_in_two_halves_becomes_one_again(build: Build) -> None:
+    house = await build(2)
+    for fake in house.fakes:
+        fake.bundles[NOW] = new_bundle(NOW)
+    await house.settle()
+    assert house.fakes[0].bundles == house.fakes[1].bundles
+    assert offered(house) == core_of(house.fakes[0].bundles[NOW])
+
+
+async def test_a_worker_that_refuses_a_birth_does_not_keep_the_slot_empty(build: Build) -> None:
+    house = await build(3)
+    house.fakes[0].refuse["/pool/birth"] = 500
+    await house.settle()
+    assert births(house) == [1, 1, 0]
+    assert offered(house) == core_of(house.fakes[1].bundles[NOW])
+    assert house.steps.taken[0] == ("birth", 0, "RefusedError")
+
+
+async def test_while_one_birth_has_no_answer_nobody_else_is_asked(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.link, "CONTROL_TIMEOUT_SECONDS", 0.2)
+    house = await build(2)
+    house.fakes[0].hang.add("/pool/birth")
+    await house.settle()
+    await house.settle()
+    assert births(house) == [1, 0]
+    house.fakes[0].bundles[NOW] = new_bundle(NOW)  # it was only slow
+    await house.settle()
+    assert house.fakes[1].bundles == house.fakes[0].bundles
+    assert offered(house) == core_of(house.fakes[0].bundles[NOW])
+
+
+async def test_a_worker_that_dies_in_birth_is_replaced(build: Build) -> None:
+    house = await build(3)
+    house.fakes[0].hang.add("/pool/birth")
+    await house.look()
+    reconciling = asyncio.create_task(house.reconciler.reconcile())
+    await eventually(lambda: births(house)[0] == 1, 1.0)
+    await house.fakes[0].stop()
+    await reconciling
+    assert births(house) == [1, 1, 0]
+    assert offered(house) == core_of(house.fakes[1].bundles[NOW])
+
+
+async def test_two_gateways_of_one_pool_make_one_key(build: Build) -> None:
+    house = await build(3)
+    other = House(house.fakes, house.clock)
+    try:
+        await asyncio.gather(house.settle(), other.settle())
+        await asyncio.gather(house.settle(), other.settle())
+        assert births(house)[1:] == [0, 0]
+        assert offered(house) == offered(other) == core_of(house.fakes[0].bundles[NOW])
+    finally:
+        await other.close()
+
+
+async def test_a_broken_member_cannot_keep_others_out(build: Build) -> None:
+    house = await build(3)
+    bundle = new_bundle(NOW)
+    for fake in house.fakes[:2]:
+        fake.bundles[NOW] = bundle
+    house.fakes[0].refuse["/pool/admit"] = 403
+    await house.settle()
+    assert house.fakes[2].bundles == {}
+    assert house.steps.taken[-1] == ("join", 2, "RefusedError")
+    house.reconciler._trouble[2].until = 0.0
+    await house.settle()
+    assert house.fakes[2].bundles == {NOW: bundle}
+
+
+async def test_a_worker_that_takes_keys_and_does_not_keep_them_rests(build: Build) -> None:
+    house = await build(2)
+    house.fakes[1].refuse["/pool/keys"] = 204
+    await house.settle()
+    await house.settle()
+    assert len(house.fakes[1].paths("/pool/keys")) == 1
+    assert house.steps.taken[-1] == ("join", 1, "DecodeError")
+    assert offered(house) is None
+
+
+async def test_each_failure_doubles_the_rest_up_to_a_limit(build: Build) -> None:
+    house = await build(2)
+    house.fakes[1].refuse["/pool/join"] = 500
+    await house.settle()
+    rests = []
+    for _ in range(8):
+        trouble = house.reconciler._trouble[1]
+        rests.append(trouble.until - asyncio.get_running_loop().time())
+        trouble.until = 0.0
+        await house.settle()
+    assert [round(later / sooner) for sooner, later in pairwise(rests[:5])] == [2, 2, 2, 2]
+    assert max(rests) <= gateway.epochs.MAX_REST_SECONDS
+
+
+@pytest.mark.parametrize("bundle", [b"", b"junk", new_bundle(NOW)[:-1], new_bundle(NOW) + b"\0", new_bundle(NOW + 1)])
+async def test_a_birth_without_a_fitting_bundle_is_not_published(build: Build, bundle: bytes) -> None:
+    house = await build(1, single=True)
+    house.fakes[0].bundles[NOW] = new_bundle(NOW)
+    await house.look()
+    kept = house.workers[0].status
+    house.fakes[0].bundles[NOW] = bundle
+    house.pool.observe(house.workers[0], kept, 0)
+    await house.reconciler.reconcile()
+    assert offered(house) is None
+    assert house.steps.taken == [("publish", 0, "TooLargeError" if len(bundle) > 1 << 20 else "DecodeError")]
+
+
+async def test_the_bundle_of_another_core_is_not_published(build: Build) -> None:
+    house = await build(1, single=True)
+    house.fakes[0].bundles[NOW] = new_bundle(NOW)
+    await house.look()
+    house.fakes[0].bundles[NOW] = new_bundle(NOW)
+    await house.reconciler.reconcile()
+    assert offered(house) is None
+
+
+async def test_a_new_release_takes_over_at_a_slot_boundary(build: Build) -> None:
+    house = await build(4)
+    for fake in house.fakes[2:]:
+        fake.manifest = "ff" * 32
+    await house.settle()
+    old = offered(house)
+    assert [NOW in fake.bundles for fake in house.fakes] == [True, True, False, False]
+    await house.fakes[1].stop()
+    house.clock.now += PERIOD
+    await house.settle()
+    assert offered(house) not in (None, old)
+    assert [NOW + 1 in fake.bundles for fake in house.fakes] == [False, False, True, True]
+    assert house.pool.choose(x25519_key_id(NOW), set()) is house.workers[0], "the old key stays with the old software"
+
+
+async def test_memory_does_not_grow_with_the_slots(build: Build) -> None:
+    house = await build(2)
+    for _ in range(6):
+        await house.settle()
+        house.clock.now += PERIOD
+    assert len(house.reconciler._offers) <= 3
+    assert len(house.reconciler._drafts) == 0
+    assert len(house.pool.elected) <= 3
+
+
+def test_fake_workers_hold_what_they_say() -> None:
+    fake = FakeWorker(bundles={NOW: new_bundle(NOW)})
+    assert fake.status()["ready"]

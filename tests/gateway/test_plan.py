@@ -1,0 +1,217 @@
+"""The rules by which keys are born, shared and published, each on a pool that is only written down."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from gateway.plan import MAX_DOUBT, Birth, Join, Publish, Step, View, elect, next_step, shortfall
+from gateway.pool import Worker
+from gateway.status import Held, Status
+
+X, Y, Z = "aa" * 32, "bb" * 32, "cc" * 32
+OLD, NEW = "00" * 32, "11" * 32
+NOW = 7
+
+
+def worker(
+    index: int,
+    held: Mapping[int, str] | None = None,
+    *,
+    ready: bool = True,
+    manifest: str = OLD,
+    draining: bool = False,
+    polled: bool = True,
+    down: bool = False,
+) -> Worker:
+    epochs = tuple(Held(epoch, core, frozenset({epoch % 256})) for epoch, core in (held or {}).items())
+    reasons = ("draining",) if draining else ()
+    status = Status(ready=ready and not draining, reasons=reasons, manifest=manifest, epochs=epochs)
+    return Worker(index, None if down else status, polled=polled)
+
+
+def view(
+    *workers: Worker,
+    published: Mapping[int, str] | None = None,
+    quorum: int = 2,
+    failures: Mapping[int, int] | None = None,
+    resting: set[int] | None = None,
+    doubtful: Worker | None = None,
+) -> View:
+    published = published or {}
+    return View(
+        workers=workers,
+        elected=elect(workers, range(NOW - 1, NOW + 2), published),
+        published=published.keys(),
+        wanted=(NOW,),
+        quorum=quorum,
+        failures=failures or {},
+        resting=resting or set(),
+        doubtful=doubtful,
+    )
+
+
+def asked(step: Step | None) -> int:
+    assert isinstance(step, Birth)
+    return step.worker.index
+
+
+def test_nothing_is_decided_before_every_worker_was_polled() -> None:
+    assert next_step(view(worker(0), worker(1, polled=False, down=True))) is None
+    assert next_step(view(worker(0), worker(1, down=True))) is not None
+
+
+def test_a_pool_without_keys_asks_one_worker_for_a_birth() -> None:
+    workers = worker(0), worker(1)
+    assert next_step(view(*workers)) == Birth(workers[0], NOW)
+
+
+def test_the_keys_of_the_slot_before_do_not_count_for_this_one() -> None:
+    assert asked(next_step(view(worker(0, {NOW - 1: X}), worker(1, {NOW - 1: X})))) == 0
+
+
+def test_a_ready_worker_gives_birth_before_one_that_is_not() -> None:
+    assert asked(next_step(view(worker(0, ready=False), worker(1)))) == 1
+
+
+@pytest.mark.parametrize("other", [worker(0, down=True), worker(0, draining=True)])
+def test_a_worker_that_is_gone_or_about_to_go_gives_no_birth(other: Worker) -> None:
+    assert asked(next_step(view(other, worker(1, ready=False)))) == 1
+    assert next_step(view(other)) is None
+
+
+def test_a_worker_that_refused_rests_and_another_is_asked() -> None:
+    assert asked(next_step(view(worker(0), worker(1), resting={0}))) == 1
+    assert next_step(view(worker(0), worker(1), resting={0, 1})) is None
+
+
+def test_while_a_birth_is_in_doubt_no_other_worker_is_asked() -> None:
+    doubtful = worker(0)
+    assert next_step(view(doubtful, worker(1), resting={0}, doubtful=doubtful)) is None
+    assert asked(next_step(view(doubtful, worker(1), failures={0: 1}, doubtful=doubtful))) == 0
+
+
+def test_doubt_ends_with_the_worker() -> None:
+    doubtful = worker(0, down=True)
+    assert asked(next_step(view(doubtful, worker(1), resting={0}, doubtful=doubtful))) == 1
+
+
+def test_doubt_ends_after_some_births_without_an_answer() -> None:
+    doubtful = worker(1)
+    assert asked(next_step(view(worker(0), doubtful, failures={1: MAX_DOUBT - 1}, doubtful=doubtful))) == 1
+    assert asked(next_step(view(worker(0), doubtful, failures={1: MAX_DOUBT}, doubtful=doubtful))) == 0
+
+
+def test_the_largest_group_of_equal_software_gives_birth() -> None:
+    assert asked(next_step(view(worker(0), worker(1, manifest=NEW), worker(2, manifest=NEW)))) == 1
+
+
+def test_of_equal_groups_the_one_that_serves_goes_on() -> None:
+    pool = worker(0), worker(1), worker(2, {NOW - 1: X}, manifest=NEW), worker(3, {NOW - 1: X}, manifest=NEW)
+    assert asked(next_step(view(*pool, published={NOW - 1: X}))) == 2
+
+
+def test_a_key_is_published_when_a_second_worker_holds_it() -> None:
+    holder, joiner = worker(0, {NOW: X}), worker(1)
+    assert next_step(view(holder, joiner)) == Join(joiner, holder)
+    both = worker(0, {NOW: X}), worker(1, {NOW: X})
+    assert next_step(view(*both)) == Publish(both[0], NOW, X)
+    assert next_step(view(*both, published={NOW: X})) is None
+
+
+def test_a_pool_declared_single_publishes_at_once() -> None:
+    only = worker(0, {NOW: X})
+    assert next_step(view(only, quorum=1)) == Publish(only, NOW, X)
+
+
+def test_publishing_comes_before_the_joins_of_further_workers() -> None:
+    pool = worker(0), worker(1, {NOW: X}), worker(2, {NOW: X})
+    assert next_step(view(*pool)) == Publish(pool[1], NOW, X)
+    assert next_step(view(*pool, published={NOW: X})) == Join(pool[0], pool[1])
+
+
+def test_a_holder_that_failed_to_give_its_bundle_is_passed_over() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: X})
+    assert next_step(view(*pool, resting={0})) == Publish(pool[1], NOW, X)
+
+
+def test_of_two_cores_the_one_with_more_holders_counts() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: Y}), worker(2, {NOW: Y})
+    assert elect(pool, [NOW], {}) == {NOW: Y}
+
+
+def test_of_two_cores_with_as_many_holders_the_lower_digest_counts() -> None:
+    assert elect([worker(0, {NOW: Z}), worker(1, {NOW: Y})], [NOW], {}) == {NOW: Y}
+
+
+def test_workers_that_are_down_have_no_vote() -> None:
+    gone = worker(0, {NOW: X}, down=True)
+    assert elect([gone, worker(1, {NOW: Y})], [NOW], {}) == {NOW: Y}
+
+
+def test_a_published_core_stays_whoever_holds_another() -> None:
+    pool = worker(0, {NOW: Y}), worker(1, {NOW: Y})
+    assert elect(pool, [NOW], {NOW: X}) == {NOW: X}
+    assert next_step(view(*pool, published={NOW: X})) is None
+
+
+def test_a_slot_whose_published_key_is_lost_gets_no_second_one() -> None:
+    assert next_step(view(worker(0), worker(1), published={NOW: X})) is None
+
+
+def test_a_worker_with_a_core_that_does_not_count_joins_a_holder_of_the_one_that_does() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: X}), worker(2, {NOW: Y})
+    assert next_step(view(*pool, published={NOW: X})) == Join(pool[2], pool[0])
+
+
+def test_a_pool_of_two_that_split_becomes_one_and_publishes() -> None:
+    pool = worker(0, {NOW: Y}), worker(1, {NOW: X})
+    assert next_step(view(*pool)) == Join(pool[0], pool[1])
+
+
+def test_a_member_that_would_take_more_than_it_gives_is_not_joined() -> None:
+    # Worker 1 could give the key of the slot before, but would replace that of now.
+    pool = worker(0, {NOW: X}), worker(1, {NOW: Y, NOW - 1: Z}, draining=True), worker(2, {NOW: X})
+    assert next_step(view(*pool, published={NOW: X})) is None
+
+
+def test_the_key_of_now_is_worth_that_of_the_slot_before() -> None:
+    pool = worker(0, {NOW - 1: X}), worker(1, {NOW: X, NOW - 1: Y})
+    step = next_step(view(*pool, published={NOW: X, NOW - 1: X}))
+    assert step == Join(pool[0], pool[1])
+
+
+def test_the_shortfall_counts_the_slot_of_now_first() -> None:
+    elected = {NOW - 1: X, NOW: Y}
+    assert shortfall({}, elected, [NOW]) == (1, 2)
+    assert shortfall({NOW - 1: X}, elected, [NOW]) == (1, 1)
+    assert shortfall({NOW: Y, NOW - 1: Z}, elected, [NOW]) == (0, 1)
+    assert shortfall({**elected, NOW + 1: Z}, elected, [NOW]) == (0, 0)
+
+
+def test_a_worker_also_joins_for_the_slot_that_still_opens() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: X, NOW - 1: Z})
+    assert next_step(view(*pool, published={NOW: X})) == Join(pool[0], pool[1])
+
+
+def test_workers_of_other_software_are_not_asked_to_join() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: X}), worker(2, manifest=NEW)
+    assert next_step(view(*pool, published={NOW: X})) is None
+
+
+@pytest.mark.parametrize("joiner", [worker(1, down=True), worker(1, draining=True)])
+def test_a_worker_that_is_gone_or_about_to_go_does_not_join(joiner: Worker) -> None:
+    assert next_step(view(worker(0, {NOW: X}), joiner, published={NOW: X})) is None
+
+
+def test_a_draining_member_lets_others_in_when_there_is_no_other() -> None:
+    leaving, staying, joiner = worker(0, {NOW: X}, draining=True), worker(1, {NOW: X}), worker(2)
+    assert next_step(view(leaving, joiner, published={NOW: X})) == Join(joiner, leaving)
+    assert next_step(view(leaving, staying, joiner, published={NOW: X})) == Join(joiner, staying)
+
+
+def test_each_failure_moves_a_joiner_on_to_another_member() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: X}), worker(2)
+    for failures, member in ((0, 0), (1, 1), (2, 0)):
+        step = next_step(view(*pool, published={NOW: X}, failures={2: failures}))
+        assert step == Join(pool[2], pool[member])
+    assert next_step(view(*pool, published={NOW: X}, resting={2})) is None
