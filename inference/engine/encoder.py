@@ -1,0 +1,116 @@
+"""A sentence encoder: all-MiniLM-L6-v2, or another BERT-like ONNX export, on raw onnxruntime.
+
+It reads two files when it is made and none afterwards; it writes none, starts no thread beyond those it is told to,
+and keeps no text: WordPiece has no word cache (BPE has one), and without a memory arena each run's memory is freed.
+
+Graphs with dynamic quantisation share one activation scale over all rows of a run: rows of two requests in one run
+would move each other's results. `embed` therefore takes the sentences of one request, and a run holds only those.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from seclude.errors import ConfigError
+
+MAX_TOKENS: Final = 128  # what the model was trained on; a chat message has about fifteen
+MAX_CHARACTERS: Final = 1024  # before tokenising: eight for each of the tokens that are left; English has about four
+BATCH: Final = 8  # rows of one run: 16 and 32 are no faster, and 8 of 128 tokens need some 15 MB
+QUIET_VERSIONS: Final = ("1.22.", "1.23.", "1.24.", "1.25.", "1.26.")  # later ones send telemetry
+ERRORS_ONLY: Final = 3  # onnxruntime's severity; its warnings name graph nodes and go to standard error
+INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+
+
+class Encoder(Protocol):
+    """What the tasks need of a sentence encoder."""
+
+    @property
+    def name(self) -> str:
+        """What answers call the model."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one row of length 1 for each text; all texts belong to one request."""
+
+
+class SentenceEncoder:
+    """The encoder in `directory`, which holds `model.onnx` and `tokenizer.json`; its folder's name is its name."""
+
+    def __init__(self, directory: Path, threads: int = 1) -> None:
+        if not onnxruntime.__version__.startswith(QUIET_VERSIONS):
+            raise ConfigError(f"onnxruntime {onnxruntime.__version__} sends telemetry: install 1.26.0")
+        self._name = directory.resolve().name
+        self._session = _load_session(directory / "model.onnx", threads)
+        self._tokenizer = _load_tokenizer(directory / "tokenizer.json")
+        self._inputs = [item.name for item in self._session.get_inputs()]
+        if not {"input_ids", "attention_mask"} <= set(self._inputs) <= INPUTS:
+            raise ConfigError(f"{directory} is not a sentence encoder: its inputs are {', '.join(self._inputs)}")
+        self.embed(["Warm up: the first run allocates and starts the threads."])
+
+    @property
+    def name(self) -> str:
+        """What answers call the model."""
+        return self._name
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one row of length 1 for each text. All texts must belong to one request; see the module."""
+        encoded = [self._tokenizer.encode(text[:MAX_CHARACTERS]).ids for text in texts]
+        order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))  # little padding within a run
+        rows: dict[int, NDArray[np.float32]] = {}
+        for start in range(0, len(order), BATCH):
+            chosen = order[start : start + BATCH]
+            rows.update(zip(chosen, self._run([encoded[index] for index in chosen]), strict=True))
+        if not rows:
+            return np.zeros((0, 0), dtype=np.float32)
+        return np.stack([rows[index] for index in range(len(texts))])
+
+    def _run(self, ids: list[list[int]]) -> NDArray[np.float32]:
+        """Run the model once: the mean over each row's tokens, then scaled to length 1."""
+        width = max(len(row) for row in ids)
+        tokens = np.array([row + [0] * (width - len(row)) for row in ids], dtype=np.int64)
+        lengths = np.array([[len(row)] for row in ids])
+        mask = (np.arange(width) < lengths).astype(np.int64)
+        feeds = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+        outputs = self._session.run(None, {name: feeds[name] for name in self._inputs})
+        hidden = cast(NDArray[np.float32], outputs[0])
+        mean = (hidden * mask[:, :, None]).sum(axis=1, dtype=np.float32) / lengths.astype(np.float32)
+        norm = np.linalg.norm(mean, axis=1, keepdims=True)
+        return cast(NDArray[np.float32], mean / np.maximum(norm, 1e-9))
+
+
+def _load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Load a model that stands in one file."""
+    try:
+        model = path.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: install a model with seclude-model") from exc
+    # A tensor kept outside names its path under the key "location", and that path may point anywhere (also from
+    # a subgraph). The octets that are searched are the ones that are loaded.
+    if b"location" in model:
+        raise ConfigError(f"{path} keeps tensors in other files: a sentence encoder is one file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # an arena would keep activations, which are people's words, for reuse
+    options.enable_mem_pattern = False  # patterns are kept for every shape seen, without end
+    options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # onnxruntime's own errors share no base class
+        raise ConfigError(f"{path} is not a model that onnxruntime can load") from exc
+
+
+def _load_tokenizer(path: Path) -> Tokenizer:
+    """Load a tokenizer; its file's own padding and truncation give way to ours."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as exc:  # tokenizers raises plain Exception
+        raise ConfigError(f"cannot read {path}: install a model with seclude-model") from exc
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    return tokenizer

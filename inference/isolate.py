@@ -1,0 +1,30 @@
+"""A clean start: the worker runs isolated from the environment, and from sources only.
+
+Bytecode files are not in the manifest, as they differ between machines, so they must not be what runs. And an
+environment variable is a way into a program that no manifest shows (LD_PRELOAD, PYTHONPATH). So the worker replaces
+itself once, before it has loaded anything that matters, with an interpreter that knows neither.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+NO_BYTECODE: Final = "/dev/null/no-bytecode"  # a folder that can never exist, so no bytecode is found there
+ENVIRONMENT: Final = {
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime from 1.27 on writes a device id and calls home
+    "LC_ALL": "C.UTF-8",
+}
+
+
+def is_isolated() -> bool:
+    """Say whether this interpreter ignores the environment and every bytecode file."""
+    return bool(sys.flags.isolated) and sys.dont_write_bytecode and sys.pycache_prefix == NO_BYTECODE
+
+
+def isolate(module: str, arguments: Sequence[str]) -> None:
+    """Return if the interpreter is isolated; else replace the process with one that is."""
+    if is_isolated():
+        return
+    options = ["-I", "-B", "-X", f"pycache_prefix={NO_BYTECODE}", "-X", "utf8"]
+    os.execve(sys.executable, [sys.executable, *options, "-m", module, *arguments], ENVIRONMENT)  # noqa: S606

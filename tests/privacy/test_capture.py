@@ -1,0 +1,178 @@
+"""Every byte at the relay's and the gateway's sockets, every log and every metric, while a canary passes.
+
+The device connects from 127.77.0.1. Taps between the processes record; no daemon knows of them.
+"""
+
+import asyncio
+import base64
+import re
+import urllib.request
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from deploy.local import Stack
+from deploy.tap import Tap
+from seclude.client.sdk import Client, TaskError
+from seclude.client.trust import Trust
+from seclude.tasks import Message
+
+CANARY = "wombat-7f3a-quince"
+SENDER = "Zenobia-51c8"
+DEVICE = "127.77.0.1"
+
+MESSAGES = (
+    Message(sender=SENDER, text=f"We decided to meet at 9 on Saturday, the word is {CANARY}."),
+    Message(sender="Ben", text="I'll bring 20 euros."),
+)
+
+
+@dataclass
+class Watched:
+    """A stack with a tap in front of every party."""
+
+    stack: Stack
+    taps: dict[str, Tap] = field(default_factory=dict)
+
+    @property
+    def trust(self) -> Trust:
+        assert self.stack.trust is not None
+        return self.stack.trust
+
+    def behind_relay(self) -> bytes:
+        """Everything recorded on the far side of the relay, in both directions."""
+        return b"".join(piece.data for name, tap in self.taps.items() if name != "relay" for piece in tap.pieces)
+
+    def everywhere(self) -> bytes:
+        return b"".join(piece.data for tap in self.taps.values() for piece in tap.pieces)
+
+    def logs(self) -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(self.stack.state.glob("*.log")))
+
+    async def metrics(self) -> bytes:
+        pages = [
+            asyncio.to_thread(_fetch, f"http://{party.admin}{path}")
+            for party in self.stack.parties.values()
+            for path in ("/metrics", "/readyz", "/version")
+        ]
+        return b"".join(await asyncio.gather(*pages))
+
+
+def _fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url) as page:
+        return bytes(page.read())
+
+
+@pytest.fixture
+async def watched(model: Path, tmp_path: Path) -> AsyncIterator[Watched]:
+    taps: dict[str, Tap] = {}
+
+    async def wrap(name: str, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        taps[name] = await Tap.open((host, int(port)), source=DEVICE if name == "relay" else None)
+        return taps[name].address
+
+    stack = Stack(tmp_path / "state", 2, model, wrap=wrap)
+    await stack.start()
+    yield Watched(stack, taps)
+    await stack.stop()
+    for tap in taps.values():
+        await tap.close()
+
+
+def relay_saw(watched: Watched) -> str:
+    """The relay's own view of who connected is the kernel's: read the sockets of its process."""
+    pid = watched.stack.parties["relay"].process
+    assert pid is not None
+    return Path(f"/proc/{pid.pid}/net/tcp").read_text()
+
+
+async def test_the_canary_is_nowhere_and_the_address_is_not_behind_the_relay(watched: Watched) -> None:
+    address = bytes(map(int, DEVICE.split(".")))
+    async with Client(watched.trust) as client:
+        answer = await client.summarize(MESSAGES)
+        ports = device_ports(watched)
+        with pytest.raises(TaskError):
+            await client.rewrite(CANARY, "funny")
+    assert CANARY in answer.text, "the canary must have been processed, or its absence proves nothing"
+    assert ports, "the device must have been seen connecting from its address, or the address proves nothing"
+
+    logs, metrics = watched.logs(), await watched.metrics()
+    assert b'"event":"ready"' in logs.replace(b" ", b""), "the logs must be there, or their silence proves nothing"
+    assert b"seclude_worker_decapsulations_total" in metrics
+    for canary in (CANARY, SENDER):
+        for form in forms(canary):
+            assert form not in watched.everywhere()
+            assert form not in logs
+            assert form not in metrics
+    for place in (watched.behind_relay(), logs, metrics):
+        assert DEVICE.encode() not in place
+        assert address not in place or place is watched.behind_relay()  # four octets may occur in ciphertext by chance
+        for port in ports:
+            assert not re.search(rb"(?<![0-9.])%d(?![0-9.])" % port, place), "the device's port"
+
+
+def device_ports(watched: Watched) -> set[int]:
+    """Return the ports from which the device is connected to the relay, from the kernel's table of sockets."""
+    little_endian = "".join(f"{int(part):02X}" for part in reversed(DEVICE.split(".")))
+    rows = [line.split() for line in relay_saw(watched).splitlines()[1:]]
+    return {int(row[1].split(":")[1], 16) for row in rows if row[1].startswith(little_endian)}
+
+
+def forms(text: str) -> list[bytes]:
+    """Return the ways in which a text may hide in plain sight."""
+    return [
+        text.encode(),
+        text.encode("utf-16-le"),
+        text.encode("utf-32-le"),
+        text.encode().hex().encode(),
+        *(base64.b64encode(b"x" * shift + text.encode())[4:-4] for shift in range(3)),
+    ]
+
+
+async def test_two_clients_requests_differ_in_nothing_but_ciphertext(watched: Watched) -> None:
+    seen = []
+    for _ in range(2):
+        watched.taps["gateway"].pieces.clear()
+        async with Client(watched.trust) as client:
+            await client.summarize(MESSAGES)
+        seen.append(posts(watched.taps["gateway"]))
+    (first,), (second,) = seen
+    head, body = first.split(b"\r\n\r\n", 1)
+    other_head, other_body = second.split(b"\r\n\r\n", 1)
+    assert head == other_head
+    assert len(body) == len(other_body)
+    assert body[:7] == other_body[:7], "the header names the key and the suite, which all devices share"
+    assert body[7:39] != other_body[7:39], "enc is new for each request"
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"POST /.well-known/ohttp-gateway HTTP/1.1"
+    names = [line.split(b":")[0].lower() for line in lines[1:]]
+    assert sorted(names) == [b"content-length", b"content-type", b"host"]
+
+
+def posts(tap: Tap) -> list[bytes]:
+    """Return the encapsulated requests that passed a tap, each whole."""
+    connections: dict[int, bytes] = {}
+    for piece in tap.pieces:
+        if piece.direction == "request":
+            connections[piece.connection] = connections.get(piece.connection, b"") + piece.data
+    found = []
+    for data in connections.values():
+        for start in (match.start() for match in re.finditer(rb"POST /\.well-known", data)):
+            length = re.search(rb"(?i)content-length: (\d+)", data[start:])
+            assert length is not None
+            end = data.index(b"\r\n\r\n", start) + 4 + int(length.group(1))
+            found.append(data[start:end])
+    return found
+
+
+async def test_nothing_is_left_on_disk(watched: Watched, tmp_path: Path) -> None:
+    async with Client(watched.trust) as client:
+        answer = await client.summarize(MESSAGES)
+    assert CANARY in answer.text
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(form in content for form in forms(CANARY)), path.name
