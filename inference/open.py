@@ -21,7 +21,7 @@ DATE_WINDOW_SECONDS: Final = 300  # clocks of phones are seldom five minutes off
 Task = Callable[[bhttp.Request], bhttp.Response]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Opened:
     """A request that authenticated and was not seen before; `answer` may be called once, on any thread."""
 

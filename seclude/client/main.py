@@ -5,6 +5,7 @@ Exit status 0 means done, 1 that it could not be done (the sentence on standard 
 
 import argparse
 import asyncio
+import io
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -21,7 +22,7 @@ from seclude.client.render import render_rewrite, render_step, render_summary
 from seclude.client.sdk import Client, TaskError
 from seclude.client.trust import load_trust
 from seclude.errors import BusyError, ConfigError, Error, UpstreamError, VerificationError
-from seclude.tasks import MAX_HIGHLIGHTS, Tone
+from seclude.tasks import MAX_HIGHLIGHTS, MAX_TEXT, Tone
 
 VERSION: Final = "0.1.0"
 TRUST_VARIABLE: Final = "SECLUDE_TRUST"
@@ -39,10 +40,14 @@ EXAMPLES: Final = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that lacks the letters of a chat
     run: Callable[[argparse.Namespace], Coroutine[None, None, None]] = arguments.run
     try:
         asyncio.run(run(arguments))
-    except (Error, KeyboardInterrupt, BrokenPipeError) as exc:
+        if sys.stdout is not None:  # None where it was closed
+            sys.stdout.flush()  # here and not at exit, where a failure is too late for a sentence
+    except (Error, KeyboardInterrupt, OSError) as exc:
         return _fail(arguments, exc)
     return 0
 
@@ -51,13 +56,16 @@ def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
     """Say in one sentence, or in JSON, why there is no answer."""
     if isinstance(exc, KeyboardInterrupt):
         return 130
-    if isinstance(exc, BrokenPipeError):
+    if isinstance(exc, OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        if not isinstance(exc, BrokenPipeError):  # who closes a pipe has read enough
+            print(f"seclude: the answer cannot be written: {exc.strerror}", file=sys.stderr)
         return 1
-    kind, sentence = "error", str(exc)
+    message = str(exc).encode(errors="backslashreplace").decode()  # a path may be no text
+    kind, sentence = "error", message
     if isinstance(exc, VerificationError):
         kind = "refused"
-        sentence = f"refused, nothing was sent: step {exc.step}: {exc}"
+        sentence = f"refused, nothing was sent: step {exc.step}: {message}"
     elif isinstance(exc, BusyError):
         kind = "busy"
     elif isinstance(exc, UpstreamError):
@@ -66,7 +74,7 @@ def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
         kind = "not-done"
     if arguments.json:
         step = {"step": exc.step} if isinstance(exc, VerificationError) else {}
-        print(msgspec.json.encode({"error": kind, "message": str(exc), **step}).decode())
+        print(msgspec.json.encode({"error": kind, "message": message, **step}).decode())
     print(f"seclude: {sentence}", file=sys.stderr)
     return 2 if isinstance(exc, ConfigError) else 1
 
@@ -80,7 +88,7 @@ async def _summarize(arguments: argparse.Namespace) -> None:
     if fitted.left_out:
         _note(f"the chat is longer than one request may be: its {fitted.left_out} oldest messages are left out")
     if fitted.shortened:
-        _note(f"{fitted.shortened} messages are longer than the limit and were cut")
+        _note(f"messages that are longer than the limit and were cut: {fitted.shortened}")
     if not fitted.messages:
         _print_empty(chat, arguments)
         return
@@ -104,9 +112,12 @@ def _print_empty(chat: Chat, arguments: argparse.Namespace) -> None:
 
 async def _rewrite(arguments: argparse.Namespace) -> None:
     trust = load_trust(_trust_file(arguments))
-    text = arguments.text if arguments.text is not None else _decode(_read(Path("-")))
+    given = arguments.text
+    text = _decode(given.encode(errors="surrogateescape") if given is not None else _read(Path("-")))
     if not text.strip():
         raise ConfigError("there is no text to rewrite; give it as an argument or on standard input")
+    if len(text) > MAX_TEXT:
+        raise ConfigError(f"the text has {len(text)} characters; the most is {MAX_TEXT}: give a part of it")
     async with Client(trust) as client:
         answer = await client.rewrite(text, arguments.tone)
     print(msgspec.json.encode(answer).decode() if arguments.json else render_rewrite(answer))
@@ -171,9 +182,9 @@ def _moment(text: str) -> datetime:
     """Return the local time that --since names."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone().replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no date; write 2026-11-20 or 2026-11-20T18:00") from None
-    return moment.astimezone().replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _count(text: str) -> int:

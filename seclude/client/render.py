@@ -18,7 +18,7 @@ def clean(text: str) -> str:
 
 def render_summary(answer: SummarizeResponse) -> str:
     """Return the highlights, a line each, with the day where it changes."""
-    lines = [f"{len(answer.highlights)} highlights of {answer.messages} messages"]
+    lines = [f"{_count(len(answer.highlights), 'highlight')} of {_count(answer.messages, 'message')}"]
     day = ""
     for highlight in answer.highlights:
         stamp = ""
@@ -31,6 +31,10 @@ def render_summary(answer: SummarizeResponse) -> str:
     if answer.note:
         lines.append(f"\n({clean(answer.note)})")
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def render_rewrite(answer: RewriteResponse) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,6 +25,7 @@ from seclude.daemon.upstream import Upstream, UpstreamResponse, UpstreamTimeouts
 from seclude.errors import (
     OHTTP_KEY,
     BusyError,
+    ConfigError,
     DecodeError,
     Error,
     OpenError,
@@ -44,6 +46,7 @@ from seclude.tasks import (
 )
 
 TIMEOUTS: Final = UpstreamTimeouts(connect=5.0, total=120.0)  # ten thousand messages take a worker under a minute
+ANSWER_LIMITS: Final = bhttp.Limits(content_bytes=4 << 20)  # octets; fifty highlights of the longest texts are half
 
 
 class TaskError(Error):
@@ -79,9 +82,7 @@ class Client:
         self._policy = trust.policy()
         self._origin = trust.origin
         self._clock = clock
-        origin, _, path = trust.relay.partition("://")[2].partition("/")
-        self._path = f"/{path}" if path else GATEWAY_PATH
-        self._relay = Upstream(f"{trust.relay.partition('://')[0]}://{origin}", timeouts=TIMEOUTS)
+        self._relay, self._path = _connect(trust.relay)
         self._pool: TrustedPool | None = None
         self._seen: dict[int, bytes] = {}
         self._verifying = asyncio.Lock()
@@ -174,7 +175,7 @@ class Client:
             answer = await self._ask_relay("POST", content_type=OHTTP_REQ, body=encapsulated)
             if answer.status == 200 and media_type(answer.content_type) == OHTTP_RES:
                 try:
-                    return bhttp.parse_response(opener.open(answer.body))
+                    return bhttp.parse_response(opener.open(answer.body), ANSWER_LIMITS)
                 except (OpenError, DecodeError):
                     raise UpstreamError(
                         "the answer was changed on its way or does not belong to this request; nothing of it is shown"
@@ -195,6 +196,17 @@ class Client:
             if exc.timed_out:
                 raise UpstreamError("the relay did not answer in time; try again later", timed_out=True) from exc
             raise UpstreamError("the relay cannot be reached; check the network and `relay` in the trust file") from exc
+
+
+def _connect(url: str) -> tuple[Upstream, str]:
+    """Return the way to the relay, without using it yet, and the path to ask; raises ConfigError."""
+    try:
+        relay = urlsplit(url)
+        return Upstream(f"{relay.scheme}://{relay.netloc}", timeouts=TIMEOUTS), relay.path.rstrip("/") or GATEWAY_PATH
+    except (ConfigError, ValueError):
+        raise ConfigError(
+            "trust file: relay must be https://HOST[:PORT] with or without a path, or http:// on this machine"
+        ) from None
 
 
 def _refusal(answer: UpstreamResponse, problem: _Problem) -> Error:

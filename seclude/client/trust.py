@@ -6,7 +6,6 @@ what matters is that it reaches the device by a way that the operator cannot cho
 """
 
 import base64
-import binascii
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final
@@ -55,7 +54,7 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigError("trust file: evidence.measurements must be hexadecimal digests") from None
         try:
             roots = tuple(base64.b64decode(text, validate=True) for text in self.evidence.simulated_roots)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, and Python's own where a letter is not ASCII
             raise ConfigError("trust file: evidence.simulated_roots must be base64") from None
         return Policy(
             role=self.role,
@@ -74,6 +73,8 @@ def parse_trust(text: str) -> Trust:
         return msgspec.convert(tomllib.loads(text), Trust)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"trust file is not TOML: {exc}") from exc
+    except RecursionError:
+        raise ConfigError("trust file is not TOML that can be read: it is nested too deeply") from None
     except msgspec.ValidationError as exc:
         raise ConfigError(f"trust file: {exc}") from exc
 

@@ -1,5 +1,6 @@
 """The JSON of the tasks: what is refused, and that an error never tells what it found."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -28,7 +29,7 @@ SECRET = "canary"
 TYPES = (Message, SummarizeRequest, Highlight, SummarizeResponse, RewriteRequest, RewriteResponse, Change, Problem)
 
 
-def chat(*messages: dict[str, object]) -> bytes:
+def chat(*messages: Mapping[str, object]) -> bytes:
     return msgspec.json.encode({"messages": messages})
 
 
@@ -105,9 +106,9 @@ def test_limits_hold_at_n_and_break_at_n_plus_one() -> None:
     with pytest.raises(DecodeError):
         decode(SummarizeRequest, chat(*[message] * (MAX_MESSAGES + 1)))
     assert decode(RewriteRequest, encode(RewriteRequest(text="t" * MAX_TEXT, tone="shorter"))).tone == "shorter"
-    for text in ("", "t" * (MAX_TEXT + 1)):
+    for draft in ("", "t" * (MAX_TEXT + 1)):
         with pytest.raises(DecodeError):
-            decode(RewriteRequest, msgspec.json.encode({"text": text, "tone": "shorter"}))
+            decode(RewriteRequest, msgspec.json.encode({"text": draft, "tone": "shorter"}))
 
 
 def test_values_come_back_as_they_were() -> None:

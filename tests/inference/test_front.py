@@ -1,0 +1,237 @@
+"""What a worker answers the gateway, as handlers: values in, values out."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from inference.front import Front
+from inference.join import Joiner, Member
+from inference.keyring import Keyring
+from inference.platform import SimulatedPlatform, create_simulated_platform
+from seclude import bhttp
+from seclude.attestation.bundle import parse_bundle, parse_core
+from seclude.attestation.policy import Policy
+from seclude.attestation.slots import Slots
+from seclude.daemon.messages import Request, Response
+from seclude.errors import BusyError, DecodeError, MediaTypeError, OpenError, PolicyError, ReplayError, UnknownKeyError
+from seclude.ohttp.encapsulation import encapsulate_request
+from seclude.ohttp.keyconfig import parse_key_configs
+from seclude.ohttp.media import KEY_BUNDLE, OHTTP_REQ, OHTTP_RES
+
+NOW = 1_750_000_000.0
+PERIOD = 600
+MEASUREMENT = b"m" * 32
+QUESTION = bhttp.serialize_request(bhttp.Request(b"POST", b"https", b"a.example", b"/", (), b"hello"))
+
+
+@dataclass
+class Body:
+    """A request's body that is there already."""
+
+    data: bytes
+
+    async def read(self) -> bytes:
+        return self.data
+
+
+@dataclass
+class Bench:
+    """One worker on a bench, with the time under our hands."""
+
+    front: Front
+    keyring: Keyring
+    seen: list[str]
+    draining: bool = False
+    now: float = NOW
+
+    async def ask(self, method: str, path: str, body: bytes = b"", content_type: str | None = None) -> Response:
+        return await self.front.handle(Request(method, path, content_type, None, len(body), Body(body)))
+
+    async def status(self) -> dict[str, object]:
+        return dict(msgspec.json.decode((await self.ask("GET", "/pool/status")).body))
+
+    async def birth(self, epoch: int) -> bytes:
+        answer = await self.ask("POST", "/pool/birth", msgspec.json.encode({"epoch": epoch}))
+        assert (answer.status, answer.content_type) == (200, KEY_BUNDLE)
+        return answer.body
+
+    async def serve(self, bundle: bytes) -> int:
+        """Ask the echo task once and return the inner status."""
+        config = parse_key_configs(parse_core(parse_bundle(bundle).core).key_configs)[0]
+        data, opener = encapsulate_request(config, QUESTION)
+        answer = await self.ask("POST", "/ohttp", data, OHTTP_REQ)
+        assert (answer.status, answer.content_type) == (200, OHTTP_RES)
+        return bhttp.parse_response(opener.open(answer.body)).status
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> SimulatedPlatform:
+    return create_simulated_platform(tmp_path / "platform", NOW)
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def make(platform: SimulatedPlatform, executor: ThreadPoolExecutor, measurement: bytes = MEASUREMENT) -> Bench:
+    policy = Policy(
+        role="worker",
+        origin="a.example",
+        slots=Slots(t0=0, period_seconds=PERIOD),
+        measurements=frozenset({measurement}),
+        simulated_roots=(platform.root,),
+        max_evidence_age_seconds=3 * PERIOD,
+    )
+    keyring = Keyring(policy, platform, measurement)
+    seen: list[str] = []
+    bench: Bench
+
+    front = Front(
+        keyring,
+        Member(keyring),
+        Joiner(keyring, platform),
+        lambda request: bhttp.Response(200, (), request.content),
+        executor=executor,
+        max_inflight=1,
+        observe=lambda result, _seconds: seen.append(result),
+        draining=lambda: bench.draining,
+        clock=lambda: bench.now,
+    )
+    bench = Bench(front, keyring, seen)
+    return bench
+
+
+EPOCH = int(NOW) // PERIOD
+
+
+@pytest.fixture
+def worker(platform: SimulatedPlatform, executor: ThreadPoolExecutor) -> Bench:
+    return make(platform, executor)
+
+
+async def test_a_worker_without_a_key_says_so(worker: Bench) -> None:
+    status = await worker.status()
+    assert status["ready"] is False
+    assert status["reasons"] == ["no key for the current epoch"]
+    assert status["manifest"] == MEASUREMENT.hex()
+
+
+async def test_a_born_key_serves_and_is_the_same_when_asked_again(worker: Bench) -> None:
+    bundle = await worker.birth(EPOCH)
+    assert await worker.birth(EPOCH) == bundle
+    assert (await worker.status())["ready"] is True
+    assert await worker.serve(bundle) == 200
+    assert worker.seen == ["ok"]
+
+
+async def test_the_end_of_the_slot_makes_it_unready_but_the_key_still_opens(worker: Bench) -> None:
+    bundle = await worker.birth(EPOCH)
+    worker.now += PERIOD
+    assert (await worker.status())["ready"] is False
+    assert await worker.serve(bundle) == 200
+    worker.now += PERIOD
+    with pytest.raises(UnknownKeyError):
+        await worker.serve(bundle)
+
+
+async def test_a_draining_worker_says_so(worker: Bench) -> None:
+    await worker.birth(EPOCH)
+    worker.draining = True
+    assert (await worker.status())["reasons"] == ["draining"]
+
+
+async def test_a_joiner_serves_what_the_member_serves(
+    worker: Bench, platform: SimulatedPlatform, executor: ThreadPoolExecutor
+) -> None:
+    bundle = await worker.birth(EPOCH)
+    joiner = make(platform, executor)
+    assert await join(worker, joiner) == 204
+    assert await joiner.serve(bundle) == 200
+    assert (await joiner.status())["epochs"] == (await worker.status())["epochs"]
+
+
+async def join(member: Bench, joiner: Bench) -> int:
+    """Carry the four messages as the gateway does."""
+    nonce = (await member.ask("POST", "/pool/nonce")).body
+    request = (await joiner.ask("POST", "/pool/join", nonce)).body
+    keys = (await member.ask("POST", "/pool/admit", request)).body
+    return (await joiner.ask("POST", "/pool/keys", keys)).status
+
+
+async def test_other_software_is_not_let_in(
+    worker: Bench, platform: SimulatedPlatform, executor: ThreadPoolExecutor
+) -> None:
+    await worker.birth(EPOCH)
+    stranger = make(platform, executor, b"x" * 32)
+    with pytest.raises(PolicyError):
+        await join(worker, stranger)
+    assert stranger.keyring.epochs() == ()
+
+
+async def test_a_join_request_is_good_once(
+    worker: Bench, platform: SimulatedPlatform, executor: ThreadPoolExecutor
+) -> None:
+    await worker.birth(EPOCH)
+    joiner = make(platform, executor)
+    nonce = (await worker.ask("POST", "/pool/nonce")).body
+    request = (await joiner.ask("POST", "/pool/join", nonce)).body
+    keys = (await worker.ask("POST", "/pool/admit", request)).body
+    with pytest.raises(ReplayError):
+        await worker.ask("POST", "/pool/admit", request)
+    assert (await joiner.ask("POST", "/pool/keys", keys)).status == 204
+    with pytest.raises(ReplayError):
+        await joiner.ask("POST", "/pool/keys", keys)
+
+
+async def test_what_does_not_open_is_counted_and_raised(worker: Bench) -> None:
+    config = parse_key_configs(parse_core(parse_bundle(await worker.birth(EPOCH)).core).key_configs)[0]
+    data, _ = encapsulate_request(config, QUESTION)
+    with pytest.raises(OpenError):
+        await worker.ask("POST", "/ohttp", data[:-1] + bytes([data[-1] ^ 1]), OHTTP_REQ)
+    assert worker.seen == ["refused"]
+
+
+@pytest.mark.parametrize("content_type", [None, "message/ohttp-res", "message/ohttp-req-x", "text/plain"])
+async def test_another_media_type_is_refused(worker: Bench, content_type: str | None) -> None:
+    with pytest.raises(MediaTypeError):
+        await worker.ask("POST", "/ohttp", b"x", content_type)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"epoch": -1}', b'{"epoch": 1, "x": 2}', b'{"epoch": "1"}', b"\xff"])
+async def test_a_malformed_birth_is_refused(worker: Bench, body: bytes) -> None:
+    with pytest.raises(DecodeError):
+        await worker.ask("POST", "/pool/birth", body)
+
+
+@pytest.mark.parametrize("offset", [-1, 2, 1000])
+async def test_no_key_is_born_for_another_time(worker: Bench, offset: int) -> None:
+    with pytest.raises(PolicyError):
+        await worker.birth(EPOCH + offset)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/ohttp"), ("PUT", "/ohttp"), ("POST", "/pool/status"), ("GET", "/pool")]
+)
+async def test_anything_else_is_not_found(worker: Bench, method: str, path: str) -> None:
+    assert (await worker.ask(method, path)).status == 404
+
+
+async def test_a_full_worker_refuses_and_its_status_still_answers(worker: Bench) -> None:
+    bundle = await worker.birth(EPOCH)
+
+    class Busy:
+        async def read(self) -> bytes:
+            with pytest.raises(BusyError):
+                await worker.serve(bundle)
+            assert (await worker.status())["inflight"] == 1
+            raise DecodeError("enough")
+
+    with pytest.raises(DecodeError):
+        await worker.front.handle(Request("POST", "/ohttp", OHTTP_REQ, None, None, Busy()))
+    assert (await worker.status())["inflight"] == 0

@@ -1,0 +1,142 @@
+"""The worker's inner HTTP: every path, method and error, bytes to bytes."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inference.tasks.router import Tasks
+from seclude.bhttp import Field, Request, Response, get, parse_response, serialize_response
+from seclude.tasks import (
+    MAX_REQUEST_BYTES,
+    TONES,
+    Message,
+    Problem,
+    RewriteRequest,
+    RewriteResponse,
+    SummarizeRequest,
+    SummarizeResponse,
+    Tone,
+    decode,
+    encode,
+)
+
+JSON = Field(b"content-type", b"application/json")
+SUMMARIZE = b"/v1/summarize"
+REWRITE = b"/v1/rewrite"
+CHAT = encode(SummarizeRequest(messages=(Message("Ana", "I'll book a table for six at 7"), Message("Bo", "ok"))))
+DRAFT = encode(RewriteRequest(text="i dont know", tone="proofread"))
+
+
+class ConstantEncoder:
+    name = "constant"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.ones((len(texts), 1), dtype=np.float32)
+
+
+class BrokenEncoder(ConstantEncoder):
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise ZeroDivisionError
+
+
+def ask(path: bytes, content: bytes, *, method: bytes = b"POST", fields: tuple[Field, ...] = (JSON,)) -> Response:
+    request = Request(method, b"https", b"ai.example", path, fields, content)
+    answer = Tasks(ConstantEncoder()).handle(request)
+    return parse_response(serialize_response(answer))
+
+
+def assert_refused(answer: Response, status: int) -> Problem:
+    assert answer.status == status
+    assert get(answer.fields, b"content-type") == b"application/problem+json"
+    problem = decode(Problem, answer.content)
+    assert (problem.status, problem.type) == (status, "about:blank")
+    assert set(json.loads(answer.content)) == {"type", "title", "status", "detail"}
+    return problem
+
+
+def test_a_chat_is_summarised() -> None:
+    answer = ask(SUMMARIZE, CHAT)
+    assert (answer.status, get(answer.fields, b"content-type")) == (200, b"application/json")
+    summary = decode(SummarizeResponse, answer.content)
+    assert summary.text.startswith("Ana: I'll book a table for six at 7")
+    assert summary.model == "constant"
+
+
+def test_a_draft_is_rewritten() -> None:
+    answer = ask(REWRITE, DRAFT, fields=(Field(b"content-type", b'Application/JSON; charset="utf-8"'),))
+    assert decode(RewriteResponse, answer.content).text == "I don't know"
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_a_tone_without_rules_says_what_it_needs(tone: Tone) -> None:
+    answer = ask(REWRITE, encode(RewriteRequest(text="hello", tone=tone)))
+    if tone in ("rephrase", "supportive", "funny"):
+        detail = assert_refused(answer, 501).detail
+        assert detail is not None
+        assert "needs a language model" in detail
+    else:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "path", [b"/", b"/v1", b"/v1/", b"/v1/summarize/", b"/v1/summarize?x=1", b"/V1/summarize", b"//v1/summarize"]
+)
+def test_only_the_exact_paths_exist(path: bytes) -> None:
+    assert_refused(ask(path, CHAT), 404)
+
+
+@pytest.mark.parametrize("path", [SUMMARIZE, REWRITE])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"post"])
+def test_only_post_is_allowed(method: bytes, path: bytes) -> None:
+    answer = ask(path, CHAT, method=method)
+    assert_refused(answer, 405)
+    assert get(answer.fields, b"allow") == b"POST"
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"text/plain", b"application/jsonp", b"application/json, application/json", b"\xe9"]
+)
+def test_another_content_type_is_refused(value: bytes | None) -> None:
+    fields = () if value is None else (Field(b"content-type", value),)
+    assert_refused(ask(SUMMARIZE, CHAT, fields=fields), 415)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (SUMMARIZE, b""),
+        (SUMMARIZE, b"canary"),
+        (SUMMARIZE, b'{"messages":[{"sender":"canary","text":"canary","canary":1}]}'),
+        (SUMMARIZE, b'{"messages":[{"sender":"A","text":"a","time":"canary"}]}'),
+        (SUMMARIZE, DRAFT),
+        (REWRITE, b'{"text":"canary","tone":"canary"}'),
+        (REWRITE, CHAT),
+    ],
+)
+def test_what_does_not_fit_the_schema_is_refused_without_its_content(path: bytes, content: bytes) -> None:
+    answer = ask(path, content)
+    problem = assert_refused(answer, 400)
+    assert problem.detail
+    assert b"canary" not in answer.content
+
+
+def test_a_request_that_is_too_large_is_refused_before_it_is_read() -> None:
+    request = Request(b"POST", b"https", b"", SUMMARIZE, (JSON,), b" " * (MAX_REQUEST_BYTES + 1))
+    assert_refused(Tasks(ConstantEncoder()).handle(request), 413)
+    padded = CHAT + b" " * (MAX_REQUEST_BYTES - len(CHAT))
+    request = Request(b"POST", b"https", b"", SUMMARIZE, (JSON,), padded)
+    assert Tasks(ConstantEncoder()).handle(request).status == 200
+
+
+@pytest.mark.parametrize("cut", range(0, len(CHAT), 7))
+def test_every_truncation_is_refused(cut: int) -> None:
+    assert_refused(ask(SUMMARIZE, CHAT[:cut]), 400)
+
+
+def test_our_own_fault_is_raised_and_not_answered() -> None:
+    request = Request(b"POST", b"https", b"", SUMMARIZE, (JSON,), CHAT)
+    with pytest.raises(ZeroDivisionError):
+        Tasks(BrokenEncoder()).handle(request)
