@@ -171,17 +171,24 @@ class Stack:
         self._stopping = True
         for name in reversed(self.parties):
             await self.parties[name].stop()
-        (self.state / "stack.json").unlink(missing_ok=True)
-        if self._lock is not None:
+        if self._lock is not None:  # a folder that another stack holds keeps that one's stack.json
+            (self.state / "stack.json").unlink(missing_ok=True)
             self._lock.close()
 
     def _claim(self) -> None:
-        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = (self.state / "lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.state / "lock").open("w")
+        except OSError as exc:
+            raise StackError(
+                f"cannot write in {self.state} ({exc.strerror}); name another folder with --state"
+            ) from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            lock.close()
             raise StackError(f"{self.state} is in use by another stack; name another folder with --state") from None
+        self._lock = lock
         (self.state / "stack.json").unlink(missing_ok=True)
 
     async def _prepare(self) -> None:
@@ -248,9 +255,19 @@ class Stack:
 
     async def _run(self, module: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
-            *self._module(module, *arguments), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL
+            *self._module(module, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
-        if await process.wait():
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()  # or it would write into the folder of the next start
+            await process.wait()
+            raise
+        if status:
             raise StackError(f"`{module} {arguments[0]}` failed; its message stands above")
 
     async def _launch(self, name: str, arguments: Sequence[str], *, listen: str = "127.0.0.1:0") -> None:

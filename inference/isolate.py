@@ -13,6 +13,7 @@ from typing import Final
 NO_BYTECODE: Final = "/dev/null/no-bytecode"  # a folder that can never exist, so no bytecode is found there
 ENVIRONMENT: Final = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime from 1.27 on writes a device id and calls home
+    "OPENBLAS_NUM_THREADS": "1",  # numpy only averages here; its pool of threads would be idle and measured
     "LC_ALL": "C.UTF-8",
 }
 

@@ -124,7 +124,7 @@ def faults(model: Model, folder: Path) -> dict[str, str]:
     for file in model.files:
         path = folder / file.name
         if not path.is_file():
-            found[file.name] = "missing"
+            found[file.name] = "is missing"
         elif path.stat().st_size != file.size or digest(path) != file.sha256:
             found[file.name] = "differs from the pinned file"
     return found
@@ -136,7 +136,7 @@ def install(model: Model, directory: Path, report: Report) -> bool:
     if target.exists():
         if wrong := faults(model, target):
             name, fault = next(iter(wrong.items()))
-            raise ConfigError(f"{target} exists, but its {name} is {fault}: remove the folder and install again")
+            raise ConfigError(f"{target} exists, but {name} {fault}: remove the folder and install again")
         return False
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -189,6 +189,7 @@ def _run(command: Sequence[str], environment: dict[str, str], output: int, tick:
                     continue
         finally:
             process.kill()
+            process.wait()
 
 
 def _progress(wheel: Wheel, folder: Path) -> str:

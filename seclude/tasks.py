@@ -142,8 +142,8 @@ class RewriteResponse(Private, frozen=True):
 class Problem(Private, frozen=True, forbid_unknown_fields=False):
     """An error, as application/problem+json (RFC 9457); members that we do not know are ignored, as it asks."""
 
-    status: Annotated[int, Meta(ge=400, le=599, description="As in the status line.")]
-    title: Annotated[str, Meta(description="What the status means.")]
+    status: Annotated[int, Meta(ge=0, le=999, description="As in the status line; 0 where a peer left it out.")] = 0
+    title: Annotated[str, Meta(description="What the status means.")] = ""
     detail: Annotated[str | None, Meta(description="What is wrong with this request; no content of it.")] = None
     type: Annotated[str, Meta(description="A URI; about:blank means no more than the status.")] = "about:blank"
 

@@ -201,7 +201,7 @@ _PHATIC: Final = re.compile(
 )
 # "I'll pay on the 28th, ok?" is a promise all the same.
 _TAG: Final = re.compile(r"[,.!] ?(?:ok(?:ay)?|right|yeah|yes|deal|cool|alright|fine|no)\s?[?\uff1f]+\W*$")
-_SENTENCE: Final = re.compile(r"(?<=[.!?…])[\"')\]]{0,3}\s+|\s*\n\s*|(?<=[\u3002\uff01\uff1f])")
+_SENTENCE: Final = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"')\]])\s+|\n|(?<=[\u3002\uff01\uff1f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def score(reasons: Iterable[Reason]) -> float:
 
 def sentences_of(text: str) -> list[str]:
     """Return the sentences and lines of a text, as they stand there."""
-    return [piece for piece in _SENTENCE.split(text) if piece and not piece.isspace()]
+    return [piece.strip() for piece in _SENTENCE.split(text) if piece and not piece.isspace()]
 
 
 def read_message(text: str) -> Cues:
@@ -289,7 +289,8 @@ _LAUGHTER: Final = re.compile(r"(?:[hj]+[aeio]+){2,40}[hj]?")
 
 
 def is_small_talk(text: str) -> bool:
-    """Whether a message only greets, thanks, agrees or laughs: it says nothing by itself."""
-    if any(character.isdigit() for character in text):
+    """Whether a message only greets, thanks, agrees, laughs or is a bare link: it says nothing by itself."""
+    unlinked = LINK.sub(" ", text)
+    if any(character.isdigit() for character in unlinked):
         return False
-    return all(word in _SMALL_TALK or _LAUGHTER.fullmatch(word) for word in words_of(LINK.sub(" ", text)))
+    return all(word in _SMALL_TALK or _LAUGHTER.fullmatch(word) for word in words_of(unlinked))

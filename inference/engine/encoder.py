@@ -20,8 +20,8 @@ from seclude.errors import ConfigError
 
 MAX_TOKENS: Final = 128  # what the model was trained on; a chat message has about fifteen
 MAX_CHARACTERS: Final = 1024  # before tokenising: eight for each of the tokens that are left; English has about four
-BATCH: Final = 8  # rows of one run: 16 and 32 are no faster, and 8 of 128 tokens need some 15 MB
-QUIET_VERSIONS: Final = ("1.22.", "1.23.", "1.24.", "1.25.", "1.26.")  # later ones send telemetry
+BATCH: Final = 8  # rows of one run: 16 and 32 are no faster, and 32 of 128 tokens take 500 MB more while they run
+QUIET_VERSIONS: Final = ("1.22.", "1.23.", "1.24.", "1.25.", "1.26.")  # looked through and silent; 1.31 sends telemetry
 ERRORS_ONLY: Final = 3  # onnxruntime's severity; its warnings name graph nodes and go to standard error
 INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 

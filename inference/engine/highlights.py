@@ -31,6 +31,7 @@ FULL: Final = 10  # words of a message that says who does what; shorter ones say
 SETTLED: Final = 0.75  # what the cues of an answered question are worth: the answer says the rest
 LATER: Final = 0.04  # bonus of the last line over the first: of two that say the same, the later one counts
 ENOUGH: Final = 0.25  # relevance below which a message is not worth a highlight, unless nothing else is there
+ENOUGH_BY_SIMILARITY: Final = 0.1  # the same where most cues are not known, as in another language
 
 NOTHING: Final = "nothing to highlight"
 NOT_ENGLISH: Final = "not English as far as can be told: only numbers, times, amounts and questions were recognised"
@@ -57,17 +58,18 @@ def summarize(request: SummarizeRequest, encoder: Encoder) -> SummarizeResponse:
     units = _units(lines, find_threads(lines))
     vectors = encoder.embed([lines[unit.head].text for unit in units])
     budget = request.max_highlights or default_highlights(len(lines))
-    chosen = _choose(units, vectors, budget)
+    english = looks_english(word for line in lines for word in words_of(line.text))
+    chosen = _choose(units, vectors, budget, ENOUGH if english else ENOUGH_BY_SIMILARITY)
     highlights = tuple(_highlight(messages[lines[position].index], lines[position], why) for position, why in chosen)
     return SummarizeResponse(
         kind="highlights",
-        text=_text(highlights),
+        text=_text(highlights, messages),
         highlights=highlights,
         messages=len(messages),
         considered=len(lines),
         encoded=len(units),
         model=encoder.name,
-        note=_note(lines, highlights),
+        note=NOTHING if not highlights else None if english else NOT_ENGLISH,
     )
 
 
@@ -126,7 +128,9 @@ def _merit(lines: Sequence[Line], threads: Threads, position: int) -> float:
     return merit
 
 
-def _choose(units: Sequence[_Unit], vectors: NDArray[np.float32], budget: int) -> list[tuple[int, Reason]]:
+def _choose(
+    units: Sequence[_Unit], vectors: NDArray[np.float32], budget: int, enough: float
+) -> list[tuple[int, Reason]]:
     """Return the positions to show, in order, each with the reason that counts if it has no cue of its own."""
     if not units:
         return []
@@ -145,7 +149,7 @@ def _choose(units: Sequence[_Unit], vectors: NDArray[np.float32], budget: int) -
             if lines and len(lines) <= room
         }
         best = max(value, key=value.__getitem__, default=None)
-        if best is None or (shown and relevance[best] < ENOUGH):
+        if best is None or (shown and relevance[best] < enough):
             return sorted(shown.items())
         shown.update((position, "central" if len(units[best].wanted) == 1 else "context") for position in fresh[best])
         redundancy = np.maximum(redundancy, similar[best])
@@ -206,9 +210,9 @@ def _cut(sentence: str) -> str:
     return (head.rpartition(" ")[0] or head) + " …"
 
 
-def _text(highlights: Sequence[Highlight]) -> str:
-    """Return the highlights as lines, under their dates if there are several: "tomorrow" is read with its day."""
-    days = {item.time.date() for item in highlights if item.time is not None}
+def _text(highlights: Sequence[Highlight], messages: Sequence[Message]) -> str:
+    """Return the highlights as lines, under their dates if the chat has several: "tomorrow" is read with its day."""
+    days = {message.time.date() for message in messages if message.time is not None}
     lines: list[str] = []
     day = None
     for item in highlights:
@@ -217,11 +221,3 @@ def _text(highlights: Sequence[Highlight]) -> str:
             lines.append(f"{day.isoformat()}:")
         lines.append(f"{item.sender}: {item.text}")
     return "\n".join(lines)
-
-
-def _note(lines: Sequence[Line], highlights: Sequence[Highlight]) -> str | None:
-    if not highlights:
-        return NOTHING
-    if not looks_english(word for line in lines for word in words_of(line.text)):
-        return NOT_ENGLISH
-    return None

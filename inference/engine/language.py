@@ -24,8 +24,8 @@ ENGLISH: Final = frozenset(
     much many few lot thing things time day days week today tomorrow tonight yesterday morning evening night year home
     house school here now still already yet ever never always maybe sure ok okay yes yeah thanks thank please sorry
     hello hey hi late early tired busy ready happy sick hungry cold hot free love hope wait stop start people man guys
-    everyone someone anyone nobody something anything nothing dont cant didnt doesnt isnt wont im ive youre thats pls
-    plz thx tmrw tmr u ur gonna wanna gotta kinda lol btw idk meeting dinner lunch party friday saturday sunday monday
+    everyone someone anyone nobody something anything nothing dont cant didnt doesnt isnt wont youre thats pls
+    plz thx tmrw tmr gonna wanna gotta kinda lol btw idk meeting dinner lunch party friday saturday sunday monday
     tuesday wednesday thursday money car dog cat kids mom mum dad friend friends phone room book
     """.split()  # noqa: SIM905 (a list of words reads as one)
 )

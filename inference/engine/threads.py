@@ -20,11 +20,10 @@ SHORT: Final = 3  # words: too few to say by themselves who does what
 BRIEF: Final = 12  # words: an answer this short leans on its question
 
 _OH: Final = r"^(?:(?:oh|ah|aw+|hm+|well|haha\w{0,20}|lol|yay|wow|omg)[ ,.!]+){0,3}"
-_YES_OR_NO: Final = (
-    r"(?:yes|yeah|yep|yup|ya|no|nope|nah|not me|ok|okay|k|sure|fine|will do|on it|done|of course|absolutely|definitely|"
-    r"me|i can|i'll|i will|i am|i'm|i do|i have|i've|ja|nein|oui|non|sí|si|sì|sim|não|\+1)\b"
+_ACCEPTS: Final = re.compile(
+    _OH + r"(?:yes|yeah|yep|yup|ya|no|nope|nah|not me|ok|okay|k|sure|fine|will do|on it|done|of course|absolutely|"
+    r"definitely|me|i can|i'll|i will|i am|i'm|i do|i have|i've|ja|nein|oui|non|sí|si|sì|sim|não)\b|^\+1"
 )
-_ACCEPTS: Final = re.compile(_OH + _YES_OR_NO.replace(r"|\+1", "") + r"|^\+1")
 _PROPOSES: Final = re.compile(_OH + r"(?:i think|i'd|let'?s|we (?:should|could|can|will|are)|we'll)\b")
 # No answer, though it is said in place of one.
 _EVADES: Final = re.compile(

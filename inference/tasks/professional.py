@@ -17,8 +17,8 @@ _GREETING: Final = re.compile(
     r"\A(hey+|heya|hiya|yo|sup|hi+|howdy)(?![\w'-])(?: (guys|folks|peeps|there)\b)?", re.IGNORECASE
 )
 _LAUGHS: Final = r"(?:lol|lmao|rofl|omg|wtf|xd|(?:ha){2,20}h?|(?:he){2,20})(?![\w'-])"
-_LAUGHTER: Final = re.compile(rf"\A{_LAUGHS}[,.! ]*(?=\S)|,?[ \t]+{_LAUGHS}", re.IGNORECASE)
-_KISSES: Final = re.compile(r"[ \t]+(?:(?:xo){2,5}|x{1,5})\s*\Z", re.IGNORECASE)
+_LAUGHTER: Final = re.compile(rf"\A{_LAUGHS}[,.! ]*(?=\S)|,?(?<![ \t])[ \t]+{_LAUGHS}", re.IGNORECASE)
+_KISSES: Final = re.compile(r"(?<!\s)[ \t]+(?:(?:xo){2,5}|x{1,5})\s*\Z", re.IGNORECASE)
 _CAPITALS: Final = r"[A-Z]{2,20}(?:'[A-Z]{1,3})?"
 _SHOUTING: Final = re.compile(rf"(?<![\w'])(?:[IA]|{_CAPITALS})(?:[ ,]{{1,3}}(?:{_CAPITALS}|[IA]))+(?![\w'])")
 _RAISED: Final = re.compile(rf"(?<![\w'])(?:{RAISED.upper()})(?![\w'])")

@@ -8,7 +8,7 @@ from inference.tasks.edits import Draft
 from inference.tasks.professional import formalise
 from inference.tasks.proofread import proofread
 from inference.tasks.shorter import shorten
-from inference.tasks.words import APOSTROPHES, SHORTHAND, SPELLING
+from inference.tasks.words import SPELLING
 from seclude.tasks import RewriteRequest, RewriteResponse, Tone
 
 RULES: Final[Mapping[Tone, Callable[[Draft], None]]] = {
@@ -41,6 +41,5 @@ def rewrite(request: RewriteRequest) -> RewriteResponse:
 
 
 def _is_english(text: str) -> bool:
-    """Whether the words are English once the slips that we know are put right."""
-    words = words_of(text)
-    return looks_english(SPELLING.get(word, APOSTROPHES.get(word, SHORTHAND.get(word, word))) for word in words)
+    """Whether the words are English once the misspelt ones that we know are put right."""
+    return looks_english(SPELLING.get(word, word) for word in words_of(text))

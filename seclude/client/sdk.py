@@ -16,8 +16,6 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-import msgspec
-
 from seclude import bhttp
 from seclude.attestation.verify import Step, TrustedPool, verify_bundle
 from seclude.client.trust import Trust
@@ -36,6 +34,7 @@ from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_REQ, OHTTP_RES, 
 from seclude.tasks import (
     MAX_REQUEST_BYTES,
     Message,
+    Problem,
     RewriteRequest,
     RewriteResponse,
     SummarizeRequest,
@@ -57,22 +56,14 @@ class TaskError(Error):
         self.status = status
 
 
-class _Problem(msgspec.Struct):
-    """The members of a problem document that are read (RFC 9457)."""
-
-    type: str = "about:blank"
-    title: str = ""
-    detail: str = ""
-
-
-def _parse_problem(content_type: str | None, content: bytes) -> _Problem:
+def _parse_problem(content_type: str | None, content: bytes) -> Problem:
     """Return a peer's problem document, or an empty one where it is none."""
     if media_type(content_type) != PROBLEM:
-        return _Problem()
+        return Problem()
     try:
-        return msgspec.json.decode(content, type=_Problem)
-    except msgspec.DecodeError:
-        return _Problem()
+        return decode(Problem, content)
+    except DecodeError:
+        return Problem()
 
 
 class Client:
@@ -209,14 +200,15 @@ def _connect(url: str) -> tuple[Upstream, str]:
         ) from None
 
 
-def _refusal(answer: UpstreamResponse, problem: _Problem) -> Error:
+def _refusal(answer: UpstreamResponse, problem: Problem) -> Error:
     """Say in one sentence what an answer from outside the encapsulation means for the person who asked."""
     if problem.type == OHTTP_KEY:
         return UpstreamError("the gateway does not know the current key, twice; its pool is being replaced: try again")
     match answer.status:
         case 503 | 429:
-            after = answer.retry_after if (answer.retry_after or "").isdigit() else "a few"
-            return BusyError(f"no worker is free; try again in {after} seconds")
+            after = answer.retry_after or ""
+            wait = "a few seconds" if after in ("", "1") or not after.isdigit() else f"{after} seconds"
+            return BusyError(f"no worker is free; try again in {wait}")
         case 502:
             return UpstreamError("the gateway cannot be reached through the relay; try again later")
         case 504:

@@ -165,7 +165,7 @@ async def test_a_slow_next_hop_times_out_and_may_have_answered(record: Record, s
     with pytest.raises(ExchangeError) as caught:
         await upstream.exchange("POST", "/", body=b"x")
     assert (caught.value.timed_out, caught.value.answered) == (True, True)
-    assert 0.3 < time.monotonic() - started < 0.8
+    assert 0.3 < time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(("length", "whole"), [(999, True), (1000, True), (1001, False), (100_000, False)])

@@ -110,12 +110,12 @@ async def test_what_is_over_the_limit_in_flight_is_turned_away_at_once(launch: L
     fakes = two()
     running = await started(launch, fakes, config="[limits]\nmax_inflight = 4\n")
     for fake in fakes:
-        fake.delay = 1.2
+        fake.delay = 2.5
     began = time.monotonic()
     asking = [asyncio.create_task(running.ask(encapsulated(epoch()))) for _ in range(4)]
     await eventually(lambda: sum(len(fake.paths("/ohttp")) for fake in fakes) == 4, 2.0)
     refused = [await running.ask(encapsulated(epoch())) for _ in range(3)]
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 2.0
     assert [status for status, _, _ in refused] == [503] * 3
     assert all(b"Retry-After: 1" in head for _, head, _ in refused)
     assert [(await task)[0] for task in asking] == [200] * 4
@@ -132,7 +132,7 @@ async def test_those_who_wait_for_a_worker_count_as_in_flight(launch: Launch) ->
     await asyncio.sleep(0.2)
     began = time.monotonic()
     assert (await running.ask(encapsulated(epoch())))[0] == 503
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
     fakes[1].ready = True
     assert [(await task)[0] for task in waiting] == [200] * 3
 

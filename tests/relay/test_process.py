@@ -185,7 +185,7 @@ async def test_a_second_signal_ends_it_at_once(spawn: "Spawn", gateway: "Gateway
     started = time.monotonic()
     stop(running)
     await finish(running)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert running.process is not None
     assert running.process.returncode == -signal.SIGTERM
     with contextlib.suppress(ConnectionError):
