@@ -16,6 +16,7 @@ from typing import Final, get_args
 import msgspec
 
 from seclude.attestation.verify import Step
+from seclude.client.advice import explain
 from seclude.client.chats import MAX_CHAT_BYTES, Chat, load_chat, select
 from seclude.client.fit import fit
 from seclude.client.render import render_rewrite, render_step, render_summary
@@ -65,7 +66,7 @@ def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
     kind, sentence = "error", message
     if isinstance(exc, VerificationError):
         kind = "refused"
-        sentence = f"refused, nothing was sent: step {exc.step}: {message}"
+        sentence = " ".join(explain(exc).split())
     elif isinstance(exc, BusyError):
         kind = "busy"
     elif isinstance(exc, UpstreamError):
@@ -74,7 +75,7 @@ def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
         kind = "not-done"
     if arguments.json:
         step = {"step": exc.step} if isinstance(exc, VerificationError) else {}
-        print(msgspec.json.encode({"error": kind, "message": message, **step}).decode())
+        print(msgspec.json.encode({"error": kind, "message": sentence, **step}).decode())
     print(f"seclude: {sentence}", file=sys.stderr)
     return 2 if isinstance(exc, ConfigError) else 1
 
