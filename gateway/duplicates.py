@@ -46,5 +46,5 @@ class Duplicates:
         return digest
 
     def forget(self, digest: bytes) -> None:
-        """Let a request come again, since it is certain that no worker began on it."""
+        """Let a request come again, as one that nobody answered."""
         self._seen.pop(digest, None)

@@ -64,7 +64,7 @@ class Gateway:
             async with asyncio.timeout(self._deadline_seconds):
                 return _rebuild(await self._ask(body, key_id))
         except (BusyError, UnknownKeyError):
-            self._duplicates.forget(digest)
+            self._duplicates.forget(digest)  # the last word was "not begun", so whoever asked may send it again
             raise
         except TimeoutError:
             raise UpstreamError("no worker answered in time", timed_out=True) from None

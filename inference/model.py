@@ -322,12 +322,27 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    verb = verbs.add_parser("install", parents=[shared, place], help="download a model and put it in place")
+    verb = verbs.add_parser(
+        "install",
+        parents=[shared, place],
+        epilog="example: seclude-model install all-minilm-l6-v2 --dir models",
+        help="download a model and put it in place",
+    )
     verb.add_argument("name", nargs="?", default=MINILM.name, choices=MODELS, help=f"default: {MINILM.name}")
     verb.set_defaults(run=_install)
-    verb = verbs.add_parser("list", parents=[shared, place], help="show the models that can be installed")
+    verb = verbs.add_parser(
+        "list",
+        parents=[shared, place],
+        epilog="example: seclude-model list --json",
+        help="show the models that can be installed",
+    )
     verb.set_defaults(run=_list)
-    verb = verbs.add_parser("check", parents=[shared], help="compare a model folder with the pinned digests")
+    verb = verbs.add_parser(
+        "check",
+        parents=[shared],
+        epilog="example: seclude-model check models/all-minilm-l6-v2",
+        help="compare a model folder with the pinned digests",
+    )
     verb.add_argument("folder", type=Path, metavar="DIR", help="folder of one model")
     verb.set_defaults(run=_check)
     return parser

@@ -1,0 +1,259 @@
+"""The parties as processes: what `stack.json` says is true, they come back when they end, and they end when told to."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seclude.client.sync import SyncClient
+from seclude.client.trust import load_trust
+from seclude.tasks import Message
+from tests.running import ROOT, Running, start_stack, stop_stack
+from tests.stack.conftest import (
+    LISTENING,
+    PARTIES,
+    Load,
+    ask,
+    events,
+    eventually,
+    is_alive,
+    is_ready,
+    pids,
+    ready_workers,
+    sockets,
+    wait_until_whole,
+)
+
+LOOPBACK = "0100007F"  # 127.0.0.1, as /proc/net/tcp writes it
+MESSAGES = (Message(sender="Ana", text="We decided to meet at 9 on Saturday."),)
+
+
+def serves(running: Running) -> bool:
+    """Ask the pool one question through everybody, and look at the answer."""
+    with SyncClient(load_trust(running.trust)) as client:
+        return "meet at 9" in client.summarize(MESSAGES).text
+
+
+def kernel_form(address: str) -> str:
+    host, _, port = address.removeprefix("http://").partition(":")
+    assert host == "127.0.0.1"
+    return f"{LOOPBACK}:{int(port):04X}"
+
+
+def test_stack_json_says_what_is_true(rough: Running) -> None:
+    wait_until_whole(rough)
+    facts = rough.facts
+    assert set(facts) == {"relay_url", "gateway_url", "workers", "admin", "origin", "trust_file", "pids"}
+    assert isinstance(facts["workers"], list)
+    trust = load_trust(rough.trust)
+    assert (trust.relay, trust.origin) == (facts["relay_url"], facts["origin"])
+    assert set(pids(rough)) == set(PARTIES)
+    addresses = dict(zip(PARTIES, (*facts["workers"], facts["gateway_url"], facts["relay_url"]), strict=True))
+    for party, pid in pids(rough).items():
+        assert is_alive(pid)
+        assert ask(f"{rough.admin(party)}/readyz").status == 200
+        told = {kernel_form(addresses[party].partition("/.well-known")[0]), kernel_form(rough.admin(party))}
+        heard = {(table, local) for table, local, state in sockets(pid) if state == LISTENING}
+        assert heard == {("tcp", local) for local in told}, "it listens where stack.json says, and nowhere else"
+
+
+def test_no_party_has_a_socket_beyond_loopback(rough: Running) -> None:
+    assert serves(rough)
+    for party, pid in pids(rough).items():
+        assert {(table, local.partition(":")[0]) for table, local, _ in sockets(pid)} == {("tcp", LOOPBACK)}, party
+
+
+def start_local(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "deploy" / "local.py"), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_second_stack_on_the_same_state_is_refused_and_does_no_harm(rough: Running) -> None:
+    before = rough.facts
+    done = start_local("--state", str(rough.state))
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"deploy/local.py: {rough.state} is in use by another stack; name another folder with --state"
+    ]
+    assert rough.facts == before
+    assert serves(rough)
+
+
+def test_a_state_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = start_local("--state", str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "name another folder with --state" in done.stderr
+
+
+@pytest.mark.parametrize("party", ["worker-1", "gateway", "relay"])
+def test_a_party_that_is_killed_comes_back_at_its_place(rough: Running, party: str) -> None:
+    wait_until_whole(rough)
+    before, facts = pids(rough), rough.facts
+    os.kill(before[party], signal.SIGKILL)
+    eventually(lambda: rough.pid(party) != before[party], 30, f"stack.json names the new {party}")
+    wait_until_whole(rough)
+    after = pids(rough)
+    assert is_alive(after.pop(party))
+    assert {name: pid for name, pid in before.items() if name != party} == after, "nobody else was started again"
+    assert {**rough.facts, "pids": None} == {**facts, "pids": None}, "nobody has to be told a new address"
+    assert serves(rough)
+
+
+async def test_a_worker_that_is_told_to_stop_drains_and_costs_nobody_an_answer(rough: Running) -> None:
+    wait_until_whole(rough)
+    before, seen = rough.pid("worker-0"), len(events(rough, "worker-0"))
+    load = Load(rough)
+    async with load.running_on(20):
+        await asyncio.sleep(0.5)
+        os.kill(before, signal.SIGTERM)
+        await asyncio.to_thread(eventually, lambda: rough.pid("worker-0") != before, 30, "worker-0 started again")
+    wait_until_whole(rough)
+    assert load.failed == []
+    assert events(rough, "worker-0")[seen : seen + 3] == ["stopping", "drained", "stopped"]
+    last = next(line for line in reversed(log_of(rough, "worker-0")) if line["event"] == "stopped")
+    assert last["status"] == 0
+
+
+def log_of(running: Running, party: str) -> list[dict[str, object]]:
+    lines = (running.state / f"{party}.log").read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def test_a_worker_that_hangs_leaves_the_pool_within_two_seconds_and_comes_back(rough: Running) -> None:
+    wait_until_whole(rough)
+    pid = rough.pid("worker-0")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: ready_workers(rough) == 1, 2.0, "the gateway counts on one worker")
+        assert all(serves(rough) for _ in range(5))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: ready_workers(rough) == 2, 2.0, "the gateway counts on both again")
+    assert rough.pid("worker-0") == pid
+
+
+def test_parties_that_are_down_are_named_in_one_sentence(rough: Running) -> None:
+    """The supervisor is held meanwhile, so that it starts nobody again."""
+    wait_until_whole(rough)
+    before = pids(rough)
+    os.kill(rough.process.pid, signal.SIGSTOP)
+    try:
+        for party, sentence in (
+            ("gateway", "seclude: the gateway cannot be reached through the relay; try again later"),
+            ("relay", "seclude: the relay cannot be reached; check the network and `relay` in the trust file"),
+        ):
+            os.kill(before[party], signal.SIGKILL)
+            eventually(lambda party=party: not is_alive(before[party]), 5, f"{party} gone")  # type: ignore[misc]
+            done = rough.seclude("rewrite", "see you tmrw")
+            assert (done.returncode, done.stdout, done.stderr.splitlines()) == (1, "", [sentence])
+    finally:
+        os.kill(rough.process.pid, signal.SIGCONT)
+    for party in ("gateway", "relay"):
+        eventually(lambda party=party: rough.pid(party) != before[party], 30, f"{party} again")  # type: ignore[misc]
+    wait_until_whole(rough)
+    assert serves(rough)
+
+
+def processes_of(state: Path) -> list[int]:
+    """Return every process that was started for a state folder, whoever its parent is by now."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if os.fsencode(state) in command and is_alive(int(folder.name)):
+            found.append(int(folder.name))
+    return found
+
+
+def is_gone(running: Running, before: dict[str, int], addresses: set[str]) -> bool:
+    listening = {
+        line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == LISTENING
+    }
+    return not (any(map(is_alive, before.values())) or processes_of(running.state) or addresses & listening)
+
+
+def addresses_of(running: Running) -> set[str]:
+    facts = running.facts
+    assert isinstance(facts["admin"], dict)
+    assert isinstance(facts["workers"], list)
+    urls = [*facts["admin"].values(), *facts["workers"], facts["gateway_url"], facts["relay_url"]]
+    return {kernel_form(str(url).partition("/.well-known")[0]) for url in urls}
+
+
+@pytest.fixture
+def single(model: Path, tmp_path: Path) -> Iterator[Running]:
+    """A stack of one worker, on a model of its own, for one test that ends it."""
+    own = tmp_path / "models" / model.name
+    shutil.copytree(model, own)
+    running = start_stack(tmp_path / "state", "--workers", "1", "--model", str(own))
+    yield running
+    if running.process.poll() is None:  # the test failed before it came to that
+        running.process.terminate()
+        running.process.communicate()
+
+
+def test_sigterm_ends_everything(single: Running) -> None:
+    before, addresses = pids(single), addresses_of(single)
+    single.process.send_signal(signal.SIGTERM)
+    assert single.process.wait(60) == 0
+    single.process.communicate()
+    assert is_gone(single, before, addresses)
+    assert not (single.state / "stack.json").exists()
+    for party in before:
+        assert events(single, party)[-3:] == ["stopping", "drained", "stopped"]
+
+
+def test_a_supervisor_that_is_killed_leaves_no_orphans(single: Running) -> None:
+    before, addresses = pids(single), addresses_of(single)
+    single.process.kill()
+    single.process.communicate()
+    eventually(lambda: is_gone(single, before, addresses), 5, "all parties ended")
+
+
+def test_a_signal_while_it_starts_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    command = [sys.executable, str(ROOT / "deploy" / "local.py"), "--state", str(state), "--model", str(model)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process:
+        eventually((state / "worker.toml").exists, 30, "the manifest is being made")
+        eventually(lambda: len(processes_of(state)) > 1, 10, "by a process of its own")
+        process.terminate()
+        _, printed = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"Traceback" not in printed
+    assert processes_of(state) == []
+
+
+def test_a_changed_model_ends_its_worker_for_good(single: Running, tmp_path: Path) -> None:
+    assert serves(single), "a pool of one works where it is declared single"
+    pid = single.pid("worker-0")
+    (weights,) = (tmp_path / "models").rglob("model.onnx")
+    with weights.open("r+b") as file:
+        file.seek(weights.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    eventually(lambda: not is_alive(pid), 5, "the worker ended")
+    assert events(single, "worker-0")[-1] == "files_changed"
+    log = single.state / "worker-0.log"
+    eventually(lambda: "changed: model/model.onnx" in log.read_text(), 30, "the next one refuses to start, and why")
+    done = single.seclude("rewrite", "see you tmrw")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "seclude: no worker is free; try again in a few seconds\n"
+    assert not is_ready(single, "gateway")
+    before, addresses = pids(single), addresses_of(single)
+    printed = stop_stack(single)  # by SIGINT
+    assert "worker-0 ended with status 1; starting it again" in printed
+    assert "worker-0 did not start" in printed
+    assert is_gone(single, before, addresses)
+    assert not (single.state / "stack.json").exists()
