@@ -4,8 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.running import MODEL, Running, start_stack, stop_stack
+
+# The same examples in every run of the suite, so that a change is judged by itself; `make drills` draws others.
+settings.register_profile("steady", derandomize=True, database=None)
+settings.register_profile("drill", database=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how examples are drawn."""
+    settings.load_profile("drill" if "not drill" not in str(config.option.markexpr) else "steady")
 
 
 @pytest.fixture(scope="session")

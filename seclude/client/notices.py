@@ -100,7 +100,7 @@ def classify(raw: str, *, ios: bool) -> tuple[Kind, str]:
     """Return what the text of an entry is, and the words in it that a person wrote (a caption counts as such)."""
     text = _without_edit_note(clean(raw))
     head, _, rest = text.partition("\n")
-    note = head[: _MAX_LINE + 1].casefold().rstrip(".")
+    note = _folded(head[: _MAX_LINE + 1])
     kind = _KINDS.get(note)
     if (kind == "deleted" and not rest) or note.startswith("this message was deleted by admin "):
         return "deleted", ""
@@ -114,6 +114,12 @@ def classify(raw: str, *, ios: bool) -> tuple[Kind, str]:
     if note.startswith(_NOTICE_STARTS) or (by_app and f"\n{APP_MARK}" not in raw and "https://" not in raw):
         return "system", ""
     return "text", text
+
+
+def _folded(line: str) -> str:
+    """Return a line in the form of the tables: small letters, and no full stop unless it is all that stands there."""
+    folded = line.casefold()
+    return folded.rstrip(".") or folded
 
 
 def _without_edit_note(text: str) -> str:
@@ -135,7 +141,7 @@ def _is_attachment(note: str) -> bool:
 def _caption(text: str, marked: str) -> str | None:
     """Return what was written beside media on iOS, before or below it; None when there is no media."""
     before, mark, note = marked.rpartition(APP_MARK)
-    if mark and len(note) <= _MAX_LINE and _KINDS.get(clean(note).casefold().rstrip(".")) == "media":
+    if mark and len(note) <= _MAX_LINE and _KINDS.get(_folded(clean(note))) == "media":
         return clean(before)
     tag = _TAG.search(text)
     if tag is None:

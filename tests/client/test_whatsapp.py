@@ -715,3 +715,9 @@ def test_a_chat_written_in_a_style_is_read_back(style: str, sent: list[tuple[str
     chat = read(written.replace("\n", "\r\n") if crlf else written, STYLES[style][1])
     assert chat.messages == tuple(ChatMessage(*message) for message in sent)
     assert chat.skipped.system == chat.skipped.media == chat.skipped.deleted == 0
+
+
+@pytest.mark.parametrize("text", [".", "...", "…", "?"])
+def test_a_message_of_marks_alone_is_a_message(text: str) -> None:
+    chat = load_chat(f"[2009/01/01 00:00:00] Ana: {text}\n".encode())
+    assert [message.text for message in chat.messages] == [text]
