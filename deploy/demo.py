@@ -23,7 +23,7 @@ import msgspec
 
 from deploy.local import Stack, StackError
 from deploy.tap import Direction, Piece, Tap
-from seclude.client.chats import load_chat
+from seclude.client.formats import parse_chat_file
 from seclude.client.trust import render_trust
 
 MODEL: Final = Path("models/all-minilm-l6-v2")
@@ -161,7 +161,7 @@ def worker_counters(stack: Stack, crossings: dict[str, Crossing]) -> str:
 
 def show_views(crossings: dict[str, Crossing], counters: str) -> None:
     """Print who saw what. Chat and address are searched for in everything that was recorded at each party's socket."""
-    messages = load_chat(CHAT.read_bytes()).messages
+    messages = parse_chat_file(CHAT.read_bytes()).messages
     words = {message.sender.encode() for message in messages}
     words |= {message.text.encode() for message in messages if len(message.text) > 12}  # "ok" may occur by chance
     worker = next(name for name in crossings if name.startswith("worker"))

@@ -1,11 +1,12 @@
 """A clean start: the worker runs isolated from the environment, and from sources only.
 
 Bytecode files are not in the manifest, as they differ between machines, so they must not be what runs. And an
-environment variable is a way into a program that no manifest shows (LD_PRELOAD, PYTHONPATH). So the worker replaces
-itself once, before it has loaded anything that matters, with an interpreter that knows neither.
+environment variable is a way into a program that no manifest shows (LD_PRELOAD, OPENSSL_CONF, PYTHONPATH). So the
+worker replaces itself once, before it has loaded anything that matters, with an interpreter that knows neither.
 """
 
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -19,12 +20,14 @@ ENVIRONMENT: Final = {
 
 
 def is_isolated() -> bool:
-    """Say whether this interpreter ignores the environment and every bytecode file."""
-    return bool(sys.flags.isolated) and sys.dont_write_bytecode and sys.pycache_prefix == NO_BYTECODE
+    """Say whether this interpreter has our environment and no other, and ignores every bytecode file."""
+    options = bool(sys.flags.isolated) and sys.dont_write_bytecode and sys.pycache_prefix == NO_BYTECODE
+    return options and dict(os.environ) == ENVIRONMENT
 
 
 def isolate(module: str, arguments: Sequence[str]) -> None:
     """Return if the interpreter is isolated; else replace the process with one that is."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write keys and chats to the disk
     if is_isolated():
         return
     options = ["-I", "-B", "-X", f"pycache_prefix={NO_BYTECODE}", "-X", "utf8"]

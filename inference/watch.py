@@ -1,9 +1,10 @@
-"""Watching the measured files: whatever happens to one of them, the measurement no longer describes this machine.
+"""Watching the measured files: when one of them changes, the measurement no longer describes this machine.
 
 A watch sits on the file itself (its inode), so it sees writing, truncation, changes of mode and owner, deletion, and
 another file renamed over it, which takes a name away from the one that is watched. It needs no access to any path once
 it is set up, so it goes on under lockdown. It does not see writes through a shared writable mapping until that is
-closed, nor what happens below the file system; no software inside the machine does.
+closed, nor a whole folder that is moved away, nor what happens below the file system. Nothing that was loaded changes
+by any of these, but what would be loaded later could; refusing that is a task of lockdown.
 
 Any event counts, even one that changed no content: to tell harmless ones apart, the worker would need the very access
 to files that it has given up.
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from inference.clock import process_started
 from inference.manifest import Manifest, collect, compare
 from seclude.errors import ConfigError
 
@@ -31,6 +33,7 @@ RULES: Final = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE
 # IN_UNMOUNT and IN_IGNORED come without being asked for; they are events like any other here.
 
 EVENT: Final = struct.Struct("iIII")  # wd, mask, cookie, length of the name, which is 0 where files are watched
+START_SECONDS: Final = 0.02  # the rounding of the kernel's clocks; an interpreter takes longer before it imports
 READ_SIZE: Final = 64 << 10  # octets; four thousand events at once, and `changed` reads until there are none
 
 
@@ -79,12 +82,13 @@ class Watch:
 def collect_and_watch(measured_config: bytes, model_dir: Path) -> tuple[Manifest, Watch]:
     """Return this process's manifest and a watch that lay on every file before it was hashed for the last time.
 
-    Between the first hash and the watch a file could change unseen, so all are hashed again under the watch; a
-    difference is a `ConfigError`.
+    What was loaded must be what is hashed, so a file that was changed or put in its place after this process began is
+    a `ConfigError`. So is one that changes between the first hash and the watch: all are hashed again under it.
     """
     first = collect(measured_config, model_dir)
     watch = Watch(first.files)
     try:
+        _refuse_younger(first.files, process_started() + START_SECONDS)
         manifest = collect(measured_config, model_dir)
         differences = compare(first, manifest)
         if differences or manifest.files != first.files:
@@ -93,6 +97,13 @@ def collect_and_watch(measured_config: bytes, model_dir: Path) -> tuple[Manifest
         watch.close()
         raise
     return manifest, watch
+
+
+def _refuse_younger(files: Iterable[Path], started: float) -> None:
+    """Refuse files whose inode changed since then: writing, and renaming into place, both set its time."""
+    younger = [path.name for path in files if path.stat().st_ctime > started]
+    if younger:
+        raise ConfigError(f"changed while the worker was starting, so start it again: {', '.join(younger[:5])}")
 
 
 def _events(data: bytes) -> list[tuple[int, int]]:

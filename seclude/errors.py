@@ -1,4 +1,4 @@
-"""Everything the project raises on purpose.
+"""Everything the library raises on purpose; a few modules refine one of these for their own use.
 
     Error                       everything we raise on purpose
     ├── UsageError              our own code broke a rule; a bug, never a peer's doing
@@ -14,6 +14,7 @@
     ├── VerificationError       do not trust this worker
     │   ├── EvidenceError       names the step that failed
     │   └── PolicyError         genuine, but not what we accept
+    ├── TaskError               the worker itself refuses what a device asked; has the inner `status`
     ├── BusyError               our own limit is reached; come back later       503
     └── UpstreamError           the next hop is down or slow                    502 / 504
 
@@ -99,6 +100,14 @@ class EvidenceError(VerificationError):
 
 class PolicyError(VerificationError):
     """Raised when evidence is genuine but not of a kind that the policy accepts."""
+
+
+class TaskError(Error):
+    """Raised on the device when the worker itself refuses a request; `status` is the inner HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BusyError(Error):

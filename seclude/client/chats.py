@@ -1,10 +1,8 @@
-"""What a chat is on the device, and how a file becomes one.
+"""What a chat is on the device.
 
-The formats live in `whatsapp` and `chatjson`; both turn bytes into the values below and touch nothing else. Chats are
-what this project keeps private: no value shows a name or a text in its `repr`, and no error quotes the file.
+Chats are what this project keeps private: no value shows a name or a text in its `repr`, and no error quotes the file.
 """
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
@@ -20,10 +18,6 @@ MAX_CHAT_BYTES: Final = 64 << 20
 READABLE: Final = (
     'give WhatsApp\'s own export (.txt or .zip), Telegram\'s result.json, or JSON with "sender", "text" and "time"'
 )
-
-_ZIP: Final = b"PK\x03\x04"  # the first local file header (APPNOTE.TXT, section 4.3.7)
-# WhatsApp on iOS begins with "[" too, but then a digit follows.
-_JSON: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*(?:\{|\[[ \t\r\n]*[{\]])")
 
 
 class ChatError(ConfigError):
@@ -60,25 +54,6 @@ class Chat:
     ambiguous_dates: bool = False
     """Day and month could be the other way round; `warnings` says how they were read."""
     warnings: tuple[str, ...] = ()
-
-
-def load_chat(data: bytes, *, date_order: DateOrder | None = None) -> Chat:
-    """Return the chat in `data`, whichever of the formats it is.
-
-    `date_order` overrides what WhatsApp's dates suggest. Raises `ChatError`.
-    """
-    # The formats are made of the types above, so they can only be imported once this module exists.
-    from seclude.client import chatjson, whatsapp
-
-    if not data.strip():
-        raise ChatError(f"the file is empty: {READABLE}")
-    if len(data) > MAX_CHAT_BYTES:
-        raise ChatError(f"the file has more than {MAX_CHAT_BYTES >> 20} MiB: export the chat without media")
-    if data.startswith(_ZIP):
-        data = whatsapp.unzip_export(data)
-    elif _JSON.match(data):
-        return chatjson.parse_chat(data)
-    return whatsapp.parse_export(data, date_order=date_order)
 
 
 def select(chat: Chat, *, unread: int | None = None, since: datetime | None = None) -> tuple[ChatMessage, ...]:

@@ -1,6 +1,7 @@
 """The `seclude` command: ask about a chat, rewrite a text, or check who would read it.
 
-Exit status 0 means done, 1 that it could not be done (the sentence on standard error says why), 2 wrong usage.
+Exit status 0 means done, 1 that it could not be done (the sentence on standard error says why), 2 that something
+has to be changed first: the command, the trust file, or a file that is no chat.
 """
 
 import argparse
@@ -9,7 +10,9 @@ import io
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, get_args
 
@@ -17,17 +20,18 @@ import msgspec
 
 from seclude.attestation.verify import Step
 from seclude.client.advice import explain
-from seclude.client.chats import MAX_CHAT_BYTES, Chat, load_chat, select
+from seclude.client.chats import MAX_CHAT_BYTES, Chat, select
 from seclude.client.fit import fit
+from seclude.client.formats import parse_chat_file
 from seclude.client.render import render_rewrite, render_step, render_summary
-from seclude.client.sdk import Client, TaskError
+from seclude.client.sdk import Client
 from seclude.client.trust import load_trust
-from seclude.errors import BusyError, ConfigError, Error, UpstreamError, VerificationError
+from seclude.errors import BusyError, ConfigError, Error, TaskError, UpstreamError, VerificationError
 from seclude.tasks import MAX_HIGHLIGHTS, MAX_TEXT, Tone
 
-VERSION: Final = "0.1.0"
 TRUST_VARIABLE: Final = "SECLUDE_TRUST"
-DEFAULT_TRUST: Final = Path("run/trust.toml")  # where `make up` leaves it
+CONFIG_VARIABLE: Final = "XDG_CONFIG_HOME"  # where a person's own configuration stands (XDG base directories)
+TRUST_PLACES: Final = f"default: ${TRUST_VARIABLE}, then ~/.config/seclude/trust.toml"
 
 
 EXAMPLES: Final = """examples:
@@ -82,7 +86,7 @@ def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
 
 async def _summarize(arguments: argparse.Namespace) -> None:
     trust = load_trust(_trust_file(arguments))
-    chat = load_chat(_read(arguments.file), date_order=arguments.date_order)
+    chat = parse_chat_file(_read(arguments.file), date_order=arguments.date_order)
     for warning in chat.warnings:
         _note(warning)
     fitted = fit(select(chat, unread=arguments.unread, since=arguments.since))
@@ -90,14 +94,22 @@ async def _summarize(arguments: argparse.Namespace) -> None:
         _note(f"the chat is longer than one request may be: its {fitted.left_out} oldest messages are left out")
     if fitted.shortened:
         _note(f"messages that are longer than the limit and were cut: {fitted.shortened}")
+    if any(skipped := asdict(chat.skipped).values()):
+        _note("not counted as messages: {} notices, {} media, {} deleted".format(*skipped))
     if not fitted.messages:
         _print_empty(chat, arguments)
         return
     async with Client(trust) as client:
         answer = await client.summarize(fitted.messages, max_highlights=arguments.max)
     if arguments.json:
-        counts = {"messages_in_file": len(chat.messages), "messages_left_out": fitted.left_out}
-        print(msgspec.json.encode({**msgspec.to_builtins(answer), **counts}).decode())
+        file = {
+            "format": chat.format,
+            "messages": len(chat.messages),
+            "left_out": fitted.left_out,
+            "skipped": asdict(chat.skipped),
+            "ambiguous_dates": chat.ambiguous_dates,
+        }
+        print(msgspec.json.encode({**msgspec.to_builtins(answer), "file": file}).decode())
     else:
         print(render_summary(answer))
 
@@ -125,7 +137,10 @@ async def _rewrite(arguments: argparse.Namespace) -> None:
 
 
 async def _verify(arguments: argparse.Namespace) -> None:
-    trust = load_trust(_trust_file(arguments))
+    file = _trust_file(arguments)
+    trust = load_trust(file)
+    if not arguments.json:
+        print(f"trust file: {file}\n")
     steps: list[Step] = []
 
     def observe(step: Step) -> None:
@@ -153,8 +168,10 @@ async def _verify(arguments: argparse.Namespace) -> None:
 def _trust_file(arguments: argparse.Namespace) -> Path:
     if arguments.trust is not None:
         return Path(arguments.trust)
-    named = os.environ.get(TRUST_VARIABLE)
-    return Path(named) if named else DEFAULT_TRUST
+    if named := os.environ.get(TRUST_VARIABLE):
+        return Path(named)
+    # Never a file of the folder that one happens to be in: whoever wrote that would decide whom this device trusts.
+    return Path(os.environ.get(CONFIG_VARIABLE) or Path.home() / ".config") / "seclude" / "trust.toml"
 
 
 def _read(path: Path) -> bytes:
@@ -207,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
         "--trust",
         metavar="FILE",
         default=argparse.SUPPRESS,
-        help=f"trust file (default: ${TRUST_VARIABLE}, then {DEFAULT_TRUST})",
+        help=f"trust file ({TRUST_PLACES})",
     )
     parser = argparse.ArgumentParser(
         prog="seclude",
@@ -215,10 +232,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"seclude {VERSION}")
-    parser.add_argument(
-        "--trust", metavar="FILE", default=None, help=f"trust file (default: ${TRUST_VARIABLE}, then {DEFAULT_TRUST})"
-    )
+    parser.add_argument("--version", action="version", version=f"seclude {version('seclude')}")
+    parser.add_argument("--trust", metavar="FILE", default=None, help=f"trust file ({TRUST_PLACES})")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     verb = verbs.add_parser(
@@ -228,7 +243,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: seclude summarize chat.txt --unread 40",
     )
     verb.add_argument(
-        "file", type=Path, metavar="FILE", help="WhatsApp export (.txt, .zip) or JSON; - for standard input"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="WhatsApp export (.txt, .zip), Telegram's result.json or JSON; - for standard input",
     )
     verb.add_argument("--unread", type=_count, metavar="N", help="only the last N messages")
     verb.add_argument("--since", type=_moment, metavar="TIME", help="only messages from this local time on")

@@ -1,9 +1,12 @@
 """What the `seclude` command prints for a person. Control characters of a chat never reach the terminal."""
 
 import unicodedata
+from typing import Final
 
 from seclude.attestation.verify import Step
 from seclude.tasks import RewriteResponse, SummarizeResponse
+
+JOINER: Final = "\u200d"  # holds the parts of an emoji together
 
 
 def clean(text: str) -> str:
@@ -11,7 +14,7 @@ def clean(text: str) -> str:
     kept = "".join(
         " " if character in "\n\t" else character
         for character in text
-        if character in "\n\t‍" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        if character in f"\n\t{JOINER}" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
     )
     return " ".join(kept.split())
 
@@ -39,9 +42,10 @@ def _count(number: int, noun: str) -> str:
 
 def render_rewrite(answer: RewriteResponse) -> str:
     """Return the suggestion, marked as one."""
+    note = f"\n\n({clean(answer.note)})" if answer.note else ""
     if not answer.changed:
-        return "Suggestion: nothing to change."
-    return "Suggestion:\n" + "\n".join(clean(line) for line in answer.text.splitlines())
+        return f"Suggestion: nothing to change.{note}"
+    return "Suggestion:\n" + "\n".join(clean(line) for line in answer.text.splitlines()) + note
 
 
 def render_step(step: Step) -> str:

@@ -21,18 +21,23 @@ from seclude.attestation.verify import Step, TrustedPool, verify_bundle
 from seclude.client.trust import Trust
 from seclude.daemon.upstream import Upstream, UpstreamResponse, UpstreamTimeouts
 from seclude.errors import (
+    DATE,
     OHTTP_KEY,
     BusyError,
     ConfigError,
     DecodeError,
     Error,
     OpenError,
+    TaskError,
     UpstreamError,
 )
 from seclude.ohttp.encapsulation import encapsulate_request
 from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_REQ, OHTTP_RES, PROBLEM, media_type
 from seclude.tasks import (
+    JSON,
     MAX_REQUEST_BYTES,
+    REWRITE_PATH,
+    SUMMARIZE_PATH,
     Message,
     Problem,
     RewriteRequest,
@@ -45,15 +50,6 @@ from seclude.tasks import (
 )
 
 TIMEOUTS: Final = UpstreamTimeouts(connect=5.0, total=120.0)  # ten thousand messages take a worker under a minute
-ANSWER_LIMITS: Final = bhttp.Limits(content_bytes=4 << 20)  # octets; fifty highlights of the longest texts are half
-
-
-class TaskError(Error):
-    """Raised when the worker itself refuses a request; `status` is the inner HTTP status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def _parse_problem(content_type: str | None, content: bytes) -> Problem:
@@ -66,6 +62,12 @@ def _parse_problem(content_type: str | None, content: bytes) -> Problem:
         return Problem()
 
 
+def _problem_of(response: bhttp.Response) -> Problem:
+    """Return the problem document of an inner response."""
+    kind = bhttp.get(response.fields, b"content-type")
+    return _parse_problem(kind.decode("latin-1") if kind else None, response.content)
+
+
 class Client:
     """Asks attested workers through one relay; verified keys are kept in memory for their epoch, nothing else is."""
 
@@ -76,7 +78,7 @@ class Client:
         self._relay, self._path = _connect(trust.relay)
         self._pool: TrustedPool | None = None
         self._seen: dict[int, bytes] = {}
-        self._verifying = asyncio.Lock()
+        self._verifying: asyncio.Task[TrustedPool] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,13 +91,16 @@ class Client:
     async def close(self) -> None:
         """Drop the connections to the relay and the keys."""
         self._pool = None
+        if self._verifying is not None:
+            self._verifying.cancel()
+            await asyncio.wait({self._verifying})
         await self._relay.close()
 
     async def fetch_bundle(self) -> bytes:
         """Return the relay's copy of the key bundle, unverified; raises UpstreamError."""
         answer = await self._ask_relay("GET", accept=KEY_BUNDLE)
         if answer.status == 503:
-            raise BusyError("no worker is ready: the relay has no keys to give; try again in a few seconds")
+            raise BusyError(f"no worker is ready: the relay has no keys to give; {_when(answer)}")
         if answer.status != 200 or media_type(answer.content_type) != KEY_BUNDLE:
             raise UpstreamError(
                 f"the relay gave no key bundle (status {answer.status}); check `relay` in the trust file"
@@ -117,20 +122,22 @@ class Client:
 
     async def _trusted_pool(self) -> TrustedPool:
         """Return the verified pool of the current epoch, fetched once per epoch however many ask at once."""
-        async with self._verifying:
-            if self._pool is None or self._clock() >= self._pool.expires_at:
-                return await self.verify()
+        if self._pool is not None and self._clock() < self._pool.expires_at:
             return self._pool
+        if self._verifying is None or self._verifying.done():
+            self._verifying = asyncio.create_task(self.verify())
+        # Shielded, so that one caller who gives up does not take the answer, or the failure, from the others.
+        return await asyncio.shield(self._verifying)
 
     async def summarize(self, messages: Sequence[Message], *, max_highlights: int | None = None) -> SummarizeResponse:
         """Return the highlights of a chat, oldest message first; raises TaskError, UpstreamError, VerificationError."""
         request = SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights)
-        return decode(SummarizeResponse, await self._post_json("/v1/summarize", encode(request)))
+        return decode(SummarizeResponse, await self._post_json(SUMMARIZE_PATH, encode(request)))
 
     async def rewrite(self, text: str, tone: Tone) -> RewriteResponse:
         """Return a suggestion for a text; raises as `summarize` does."""
         return decode(
-            RewriteResponse, await self._post_json("/v1/rewrite", encode(RewriteRequest(text=text, tone=tone)))
+            RewriteResponse, await self._post_json(REWRITE_PATH, encode(RewriteRequest(text=text, tone=tone)))
         )
 
     async def _post_json(self, path: str, content: bytes) -> bytes:
@@ -138,20 +145,25 @@ class Client:
             raise TaskError(
                 413, f"the request has {len(content)} octets; the largest is {MAX_REQUEST_BYTES}: send less"
             )
-        fields = (
-            bhttp.Field(b"content-type", b"application/json"),
-            bhttp.Field(b"date", formatdate(self._clock(), usegmt=True).encode()),  # lets the worker bound replays
-        )
-        response = await self.request(
-            bhttp.Request(b"POST", b"https", self._origin.encode(), path.encode(), fields, content)
-        )
+        response = await self._post_dated(path, content, formatdate(self._clock(), usegmt=True).encode())
+        if response.status == 400 and _problem_of(response).type == DATE:
+            # The worker's own date, taken for this one retry and kept for nothing else (RFC 9458, section 6.5.2).
+            corrected = bhttp.get(response.fields, b"date")
+            if corrected is not None:
+                response = await self._post_dated(path, content, corrected)
         if response.status != 200:
-            kind = bhttp.get(response.fields, b"content-type")
-            problem = _parse_problem(kind.decode("latin-1") if kind else None, response.content)
+            problem = _problem_of(response)
             raise TaskError(
                 response.status, problem.detail or problem.title or f"the worker answered {response.status}"
             )
         return response.content
+
+    async def _post_dated(self, path: str, content: bytes, date: bytes) -> bhttp.Response:
+        """Post JSON with a Date, which lets the worker bound how long a request could be replayed."""
+        fields = (bhttp.Field(b"content-type", JSON.encode()), bhttp.Field(b"date", date))
+        return await self.request(
+            bhttp.Request(b"POST", b"https", self._origin.encode(), path.encode(), fields, content)
+        )
 
     async def request(self, message: bhttp.Request) -> bhttp.Response:
         """Send one inner request to the pool and return the inner response, whatever its status.
@@ -166,7 +178,7 @@ class Client:
             answer = await self._ask_relay("POST", content_type=OHTTP_REQ, body=encapsulated)
             if answer.status == 200 and media_type(answer.content_type) == OHTTP_RES:
                 try:
-                    return bhttp.parse_response(opener.open(answer.body), ANSWER_LIMITS)
+                    return bhttp.parse_response(opener.open(answer.body))
                 except (OpenError, DecodeError):
                     raise UpstreamError(
                         "the answer was changed on its way or does not belong to this request; nothing of it is shown"
@@ -206,9 +218,7 @@ def _refusal(answer: UpstreamResponse, problem: Problem) -> Error:
         return UpstreamError("the gateway does not know the current key, twice; its pool is being replaced: try again")
     match answer.status:
         case 503 | 429:
-            after = answer.retry_after or ""
-            wait = "a few seconds" if after in ("", "1") or not after.isdigit() else f"{after} seconds"
-            return BusyError(f"no worker is free; try again in {wait}")
+            return BusyError(f"no worker is free; {_when(answer)}")
         case 502:
             return UpstreamError("the gateway cannot be reached through the relay; try again later")
         case 504:
@@ -217,3 +227,11 @@ def _refusal(answer: UpstreamResponse, problem: Problem) -> Error:
             return TaskError(413, "the request is too large for the relay; send fewer messages")
         case status:
             return UpstreamError(f"the relay refused the request (status {status}); check `relay` in the trust file")
+
+
+def _when(answer: UpstreamResponse) -> str:
+    """Say when to try again, as far as the answer promises anything."""
+    seconds = answer.retry_after or ""
+    if not (seconds.isascii() and seconds.isdigit()):
+        return "try again later"
+    return "try again in a few seconds" if int(seconds) <= 1 else f"try again in {seconds} seconds"

@@ -8,11 +8,12 @@ One background thread runs one event loop for the life of the client; every call
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from seclude.attestation.verify import TrustedPool
+from seclude import bhttp
+from seclude.attestation.verify import Step, TrustedPool
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust
 from seclude.tasks import Message, RewriteResponse, SummarizeResponse, Tone
@@ -57,9 +58,13 @@ class SyncClient:
             self._run(self._client.close())
             self._stop()
 
-    def verify(self) -> TrustedPool:
-        """Fetch and verify the key bundle."""
-        return self._run(self._client.verify())
+    def verify(self, *, observe: Callable[[Step], None] | None = None) -> TrustedPool:
+        """Fetch and verify the key bundle; `observe` is called on the client's thread with each step that passes."""
+        return self._run(self._client.verify(observe=observe))
+
+    def request(self, message: bhttp.Request) -> bhttp.Response:
+        """Send one inner request and return the inner response, whatever its status."""
+        return self._run(self._client.request(message))
 
     def summarize(self, messages: Sequence[Message], *, max_highlights: int | None = None) -> SummarizeResponse:
         """Return the highlights of a chat, oldest message first."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.isolate import ENVIRONMENT
 from seclude import bhttp
 from seclude.attestation.bundle import parse_bundle, parse_core
 from seclude.ohttp.encapsulation import encapsulate_request
@@ -45,7 +46,7 @@ class Recorder:
     def run(self, *arguments: str) -> subprocess.Popen[str]:
         options = ["-I", "-B", "-X", "pycache_prefix=/dev/null/no-bytecode", "-X", "utf8"]
         command = [sys.executable, *options, str(self.script), str(self.dump), *arguments]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={})
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
 def entries(manifest: Path) -> list[str]:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seclude.client.chats import Chat, ChatError, ChatMessage, Skipped, load_chat
+from seclude.client.chats import Chat, ChatError, ChatMessage, Skipped
+from seclude.client.formats import parse_chat_file
 
 WHEN = datetime(2023, 12, 31, 21, 41, 5)
 ANNA: dict[str, object] = {"sender": "Anna", "text": "hi", "time": "2023-12-31T21:41:05"}
@@ -15,7 +16,7 @@ BOB: dict[str, object] = {"sender": " Bob ", "text": " yes\n", "id": 7, "type": 
 
 
 def read(value: object) -> Chat:
-    return load_chat(json.dumps(value).encode())
+    return parse_chat_file(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(
@@ -29,9 +30,9 @@ def test_a_list_and_an_object_with_messages_are_read(file: object) -> None:
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\n\t ", b"\xef\xbb\xbf\r\n"])
 def test_space_and_a_byte_order_mark_before_it_do_not_matter(start: bytes) -> None:
-    assert len(load_chat(start + json.dumps([ANNA]).encode()).messages) == 1
-    assert len(load_chat(start + json.dumps({"messages": [ANNA]}, indent=1).encode()).messages) == 1
-    assert len(load_chat(start + b"[\n  " + json.dumps(ANNA).encode() + b"\n]").messages) == 1
+    assert len(parse_chat_file(start + json.dumps([ANNA]).encode()).messages) == 1
+    assert len(parse_chat_file(start + json.dumps({"messages": [ANNA]}, indent=1).encode()).messages) == 1
+    assert len(parse_chat_file(start + b"[\n  " + json.dumps(ANNA).encode() + b"\n]").messages) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_an_error_names_the_index_and_the_field_but_not_the_content(wrong: dict[
 )
 def test_other_json_is_refused_in_one_sentence(junk: bytes) -> None:
     with pytest.raises(ChatError) as refused:
-        load_chat(junk)
+        parse_chat_file(junk)
     assert "give" in str(refused.value)
     assert refused.value.__cause__ is None
 

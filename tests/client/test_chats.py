@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from seclude.client import chats
-from seclude.client.chats import Chat, ChatError, ChatMessage, Skipped, load_chat, select
+from seclude.client.chats import Chat, ChatError, ChatMessage, Skipped, select
+from seclude.client.formats import parse_chat_file
 from seclude.errors import ConfigError, UsageError
 
 DEMO = Path(__file__).parents[2] / "deploy" / "demo" / "chat.txt"
@@ -39,7 +40,7 @@ TIMELESS = Chat((ChatMessage("Anna", "hi", None),), Skipped(), "json")
     ],
 )
 def test_the_format_is_found_from_the_content(data: bytes, format_: str) -> None:
-    chat = load_chat(data)
+    chat = parse_chat_file(data)
     assert chat.format == format_
     assert [(m.sender, m.text) for m in chat.messages] == [("Anna", "hi")]
 
@@ -47,15 +48,15 @@ def test_the_format_is_found_from_the_content(data: bytes, format_: str) -> None
 @pytest.mark.parametrize("data", [b"", b" \r\n\t", b"\n" * 1000])
 def test_an_empty_file_is_refused(data: bytes) -> None:
     with pytest.raises(ChatError, match="empty"):
-        load_chat(data)
+        parse_chat_file(data)
 
 
 def test_a_file_over_the_limit_is_refused_and_one_at_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"31/12/2023, 21:41 - Anna: " + b"x" * (1 << 20)
     monkeypatch.setattr(chats, "MAX_CHAT_BYTES", len(data))
-    assert len(load_chat(data).messages) == 1
+    assert len(parse_chat_file(data).messages) == 1
     with pytest.raises(ChatError, match="more than 1 MiB: export the chat without media"):
-        load_chat(data + b"x")
+        parse_chat_file(data + b"x")
 
 
 def test_a_chat_error_is_a_mistake_in_how_the_program_was_started() -> None:
@@ -63,7 +64,7 @@ def test_a_chat_error_is_a_mistake_in_how_the_program_was_started() -> None:
 
 
 def test_no_value_shows_a_name_or_a_text() -> None:
-    chat = load_chat(json.dumps([{"sender": "Secretname", "text": "secretword"}]).encode())
+    chat = parse_chat_file(json.dumps([{"sender": "Secretname", "text": "secretword"}]).encode())
     assert "ecret" not in repr(chat) + str(chat) + repr(chat.messages[0])
 
 
@@ -107,7 +108,7 @@ def test_every_module_imports_alone(module: str) -> None:
 
 
 def test_the_demo_chat_is_read_whole() -> None:
-    chat = load_chat(DEMO.read_bytes())
+    chat = parse_chat_file(DEMO.read_bytes())
     assert 55 <= len(chat.messages) <= 75
     assert {m.sender for m in chat.messages} == {"Mara", "Tobi", "Ilse", "Devrim", "Noor"}
     assert len({m.time.date() for m in chat.messages if m.time is not None}) == 2

@@ -18,7 +18,7 @@ def test_nothing_that_steers_a_terminal_gets_through(hostile: str) -> None:
     assert "\x1b" not in shown
 
 
-@pytest.mark.parametrize("text", ["plain", "naïve £20", "मैं कल आऊँगा", "👩‍👩‍👧 family", "İyi günler"])
+@pytest.mark.parametrize("text", ["plain", "naïve £20", "मैं कल आऊँगा", "👩\u200d👩\u200d👧 family", "İyi günler"])
 def test_ordinary_text_stays(text: str) -> None:
     assert clean(text) == text
 

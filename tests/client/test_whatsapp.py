@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seclude.client.chats import Chat, ChatError, ChatMessage, DateOrder, load_chat
+from seclude.client.chats import Chat, ChatError, ChatMessage, DateOrder
+from seclude.client.formats import parse_chat_file
 from seclude.tasks import MAX_SENDER
 
 LRM, RLM, NNBSP, NBSP = "\u200e", "\u200f", "\u202f", "\u00a0"
@@ -23,7 +24,7 @@ EVENING_05 = datetime(2023, 12, 31, 21, 41, 5)
 
 
 def read(text: str, date_order: DateOrder | None = None) -> Chat:
-    return load_chat(text.encode(), date_order=date_order)
+    return parse_chat_file(text.encode(), date_order=date_order)
 
 
 def said(chat: Chat) -> list[tuple[str, str]]:
@@ -520,7 +521,7 @@ CHAT = "31/12/2023, 21:41 - Anna: hi\n"
     ],
 )
 def test_an_archive_with_one_chat_is_read(members: list[tuple[str, str]]) -> None:
-    assert said(load_chat(archive(*members))) == [("Anna", "hi")]
+    assert said(parse_chat_file(archive(*members))) == [("Anna", "hi")]
 
 
 @pytest.mark.parametrize(
@@ -529,7 +530,7 @@ def test_an_archive_with_one_chat_is_read(members: list[tuple[str, str]]) -> Non
 )
 def test_an_archive_with_no_chat_or_two_is_refused(members: list[tuple[str, str]]) -> None:
     with pytest.raises(ChatError):
-        load_chat(archive(*members))
+        parse_chat_file(archive(*members))
 
 
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -538,7 +539,7 @@ def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused(monkeypatch: 
     assert len(bomb) < 1 << 16
     tracemalloc.start()
     with pytest.raises(ChatError, match="more than 1 MiB"):
-        load_chat(bomb)
+        parse_chat_file(bomb)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 << 20  # no more of it was unpacked than the refusal needed
@@ -546,7 +547,7 @@ def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused(monkeypatch: 
 
 def test_an_archive_in_an_unusual_compression_is_refused() -> None:
     with pytest.raises(ChatError, match=r"unpack it and give the \.txt"):
-        load_chat(archive(("_chat.txt", CHAT), method=zipfile.ZIP_BZIP2))
+        parse_chat_file(archive(("_chat.txt", CHAT), method=zipfile.ZIP_BZIP2))
 
 
 @given(
@@ -559,7 +560,7 @@ def test_a_damaged_archive_is_refused_or_read_and_nothing_else(at: int, value: i
     data = bytearray(archive(("_chat.txt", CHAT * 5)))
     data[4 + at % (len(data) - 4)] = value
     with contextlib.suppress(ChatError):
-        load_chat(bytes(data[: len(data) - (cut if cut < 50 else 0)]))
+        parse_chat_file(bytes(data[: len(data) - (cut if cut < 50 else 0)]))
 
 
 # --- What is no chat ---
@@ -584,7 +585,7 @@ JUNK = [
 @pytest.mark.parametrize("junk", JUNK)
 def test_what_is_no_chat_is_refused_in_one_sentence_that_says_what_is_read(junk: bytes) -> None:
     with pytest.raises(ChatError) as refused:
-        load_chat(junk)
+        parse_chat_file(junk)
     assert "give" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert refused.value.__cause__ is None
@@ -597,7 +598,7 @@ def test_what_is_no_chat_is_refused_in_one_sentence_that_says_what_is_read(junk:
 @settings(max_examples=500, deadline=None)
 def test_no_file_breaks_the_reader(data: bytes) -> None:
     try:
-        chat = load_chat(data)
+        chat = parse_chat_file(data)
     except ChatError:
         return
     assert all(message.sender and message.text for message in chat.messages)
@@ -719,5 +720,5 @@ def test_a_chat_written_in_a_style_is_read_back(style: str, sent: list[tuple[str
 
 @pytest.mark.parametrize("text", [".", "...", "…", "?"])
 def test_a_message_of_marks_alone_is_a_message(text: str) -> None:
-    chat = load_chat(f"[2009/01/01 00:00:00] Ana: {text}\n".encode())
+    chat = parse_chat_file(f"[2009/01/01 00:00:00] Ana: {text}\n".encode())
     assert [message.text for message in chat.messages] == [text]

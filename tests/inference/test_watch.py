@@ -3,12 +3,16 @@
 import mmap
 import os
 import select
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from inference import watch as module
+from inference.clock import process_started
 from inference.manifest import Entry, Manifest
 from inference.watch import IN_MODIFY, IN_Q_OVERFLOW, Watch, collect_and_watch
 from seclude.errors import ConfigError
@@ -133,6 +137,7 @@ def test_files_are_hashed_again_under_the_watch(files: list[Path], monkeypatch: 
         return manifest_of(files[0])
 
     monkeypatch.setattr(module, "collect", collect)
+    monkeypatch.setattr(module, "process_started", time.time)  # the files of a test are younger than its process
     manifest, watch = collect_and_watch(b"config", Path("model"))
     assert calls == [(b"config", Path("model"))] * 2
     assert manifest == manifest_of(files[0])
@@ -148,5 +153,25 @@ def test_a_change_between_the_two_hashes_is_refused(files: list[Path], monkeypat
         return manifest
 
     monkeypatch.setattr(module, "collect", collect)
+    monkeypatch.setattr(module, "process_started", time.time)  # the files of a test are younger than its process
     with pytest.raises(ConfigError, match="changed: app/a"):
         collect_and_watch(b"config", Path("model"))
+
+
+def test_a_file_put_in_place_while_the_worker_was_starting_is_refused(files: list[Path], tmp_path: Path) -> None:
+    """The other way to be measured as something else: load one file, and let another be hashed."""
+    started = process_started()
+    genuine = tmp_path / "genuine"
+    genuine.write_bytes(b"x")
+    os.utime(genuine, (0, 0))  # what a file says of its age is its owner's to choose; the inode's time is not
+    genuine.replace(files[0])
+    with pytest.raises(ConfigError, match="changed while the worker was starting"):
+        module._refuse_younger(files[:1], started + module.START_SECONDS)
+    module._refuse_younger([Path(os.__file__)], started)
+
+
+def test_the_start_of_a_process_is_known_to_a_hundredth() -> None:
+    code = "import time; from inference.clock import process_started; print(process_started())"
+    before = time.time()
+    began = float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert before - 0.02 <= began <= time.time()

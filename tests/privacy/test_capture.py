@@ -19,8 +19,9 @@ import pytest
 
 from deploy.local import Party, Stack
 from deploy.tap import Tap
-from seclude.client.sdk import Client, TaskError
+from seclude.client.sdk import Client
 from seclude.client.trust import Trust
+from seclude.errors import TaskError
 from seclude.tasks import Message
 
 CANARY = "wombat-7f3a-quince"
@@ -89,7 +90,7 @@ async def watched(model: Path, tmp_path: Path) -> AsyncIterator[Watched]:
 
 
 def relay_saw(watched: Watched) -> str:
-    """The relay's own view of who connected is the kernel's: read the sockets of its process."""
+    """Return the kernel's table of TCP sockets, as the relay's process sees it."""
     pid = watched.stack.parties["relay"].process
     assert pid is not None
     return Path(f"/proc/{pid.pid}/net/tcp").read_text()

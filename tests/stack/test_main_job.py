@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from seclude.client.sdk import Client, TaskError
+from seclude.client.sdk import Client
 from seclude.client.sync import SyncClient
 from seclude.client.trust import Trust, load_trust, render_trust
-from seclude.errors import UpstreamError
+from seclude.errors import TaskError, UpstreamError
 from seclude.tasks import MAX_MESSAGES, Message
 from tests.running import ROOT, Running
 
