@@ -23,7 +23,7 @@ check: .venv/dev $(MODEL)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-drills: .venv/dev $(MODEL) ## the long runs: kills, floods, fuzzing
+drills: .venv/dev $(MODEL) ## the long runs: workers killed under load, measurements, other drawn examples
 	@$(BIN)/pytest -m drill --timeout 1800 -s
 
 lock: .venv/dev ## write the hash-pinned requirements anew from pyproject.toml

@@ -6,6 +6,7 @@ Everything runs on this machine in a temporary folder that is removed afterwards
 taps between the processes. In the end one byte of the model is changed, and the device refuses.
 """
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -21,7 +22,8 @@ from typing import Final
 
 import msgspec
 
-from deploy.local import Stack, StackError
+from deploy.party import StackError
+from deploy.stack import Stack
 from deploy.tap import Direction, Piece, Tap
 from seclude.client.formats import parse_chat_file
 from seclude.client.trust import render_trust
@@ -247,6 +249,7 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="deploy/demo.py", description=__doc__, epilog="example: make demo").parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         sys.exit(asyncio.run(main()))
     sys.exit(130)

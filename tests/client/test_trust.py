@@ -91,3 +91,8 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--trust"):
         load_trust(tmp_path / "none.toml")
+
+
+def test_the_example_is_a_trust_file() -> None:
+    trust = load_trust(Path(__file__).parents[2] / "deploy" / "trust.toml")
+    assert trust.policy().max_evidence_age_seconds == 3 * trust.slots.period_seconds

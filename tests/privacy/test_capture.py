@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import Party, Stack
+from deploy.party import Party
+from deploy.stack import Stack
 from deploy.tap import Tap
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust

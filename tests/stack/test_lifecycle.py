@@ -254,6 +254,6 @@ def test_a_changed_model_ends_its_worker_for_good(single: Running, tmp_path: Pat
     before, addresses = pids(single), addresses_of(single)
     printed = stop_stack(single)  # by SIGINT
     assert "worker-0 ended with status 1; starting it again" in printed
-    assert "worker-0 did not start" in printed
+    assert "worker-0 refuses to start and stays down" in printed
     assert is_gone(single, before, addresses)
     assert not (single.state / "stack.json").exists()

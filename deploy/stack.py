@@ -1,0 +1,222 @@
+"""Relay, gateway and workers in one state folder, on this machine, with SIMULATED attestation."""
+
+import asyncio
+import base64
+import fcntl
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from deploy.party import READY_SECONDS, Party, StackError, end_with_parent, module
+from seclude.client.trust import EvidenceTable, SlotTable, Trust, render_trust
+from seclude.ohttp.media import GATEWAY_PATH
+
+ORIGIN: Final = "demo.seclude.invalid"  # a name that never resolves: a request that escapes the path goes nowhere
+RESTART_SECONDS: Final = 0.2  # pause before a party that died is started again; doubled up to the next line
+MAX_RESTART_SECONDS: Final = 5.0
+PERIOD_SECONDS: Final = 86_400  # the length of an epoch, unless --period says otherwise
+REFUSED_STATUS: Final = 2  # how a daemon ends that must not be started again before something was changed
+
+Wrap = Callable[[str, str], Awaitable[str]]
+"""Given a party's name and HOST:PORT, returns the HOST:PORT that its neighbour is told; the place for a tap."""
+
+
+async def untapped(_name: str, address: str) -> str:
+    """Tell the neighbour the party's own address."""
+    return address
+
+
+@dataclass(slots=True)
+class Stack:
+    """Relay, gateway and workers in one state folder."""
+
+    state: Path
+    workers: int
+    model: Path
+    period_seconds: int = PERIOD_SECONDS
+    relay_listen: str = "127.0.0.1:0"
+    wrap: Wrap = untapped
+    say: Callable[[str], None] = lambda _: None
+    parties: dict[str, Party] = field(default_factory=dict)
+    advertised: dict[str, str] = field(default_factory=dict)
+    trust: Trust | None = None
+    t0: int = field(default_factory=lambda: int(time.time()) - 60)
+    """Start of epoch 0: now, and a minute back for the clocks of other machines."""
+    _lock: IO[str] | None = None
+    _stopping: bool = False
+
+    @property
+    def trust_file(self) -> Path:
+        """Where the device's trust file stands."""
+        return self.state / "trust.toml"
+
+    async def start(self) -> None:
+        """Bring up workers, gateway and relay, in this order, and write `stack.json` when all are ready."""
+        self._claim()
+        await self._prepare()
+        names = [f"worker-{number}" for number in range(self.workers)]
+        arguments = module("inference", "--config", str(self.state / "worker.toml"))
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(self._launch(name, arguments))
+        gateway = module("gateway", "--t0", str(self.t0), "--period", str(self.period_seconds))
+        for name in names:
+            gateway += ["--worker", f"http://{self.advertised[name]}"]
+        if self.workers == 1:
+            gateway.append("--single")
+        await self._launch("gateway", gateway)
+        relay = module("relay", "--gateway", f"http://{self.advertised['gateway']}{GATEWAY_PATH}")
+        await self._launch("relay", relay, listen=self.relay_listen)
+        self._write_trust()
+        await self._wait_until_ready()
+        self._write_stack()
+
+    async def supervise(self) -> None:
+        """Restart every party that ends by itself; runs until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for party in self.parties.values():
+                group.create_task(self._keep(party))
+
+    async def stop(self) -> None:
+        """End all parties, the one that devices talk to first."""
+        self._stopping = True
+        for name in reversed(self.parties):
+            await self.parties[name].stop()
+        if self._lock is not None:  # a folder that another stack holds keeps that one's stack.json
+            (self.state / "stack.json").unlink(missing_ok=True)
+            self._lock.close()
+
+    def _claim(self) -> None:
+        try:
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.state / "lock").open("w")
+        except OSError as exc:
+            raise StackError(
+                f"cannot write in {self.state} ({exc.strerror}); name another folder with --state"
+            ) from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise StackError(f"{self.state} is in use by another stack; name another folder with --state") from None
+        self._lock = lock
+        (self.state / "stack.json").unlink(missing_ok=True)
+
+    async def _prepare(self) -> None:
+        """Make the simulated platform, the workers' configuration and the manifest that they must match."""
+        platform = self.state / "platform"
+        if not platform.exists():
+            await self._run("inference", "simulate-platform", "--out", str(platform))
+        (self.state / "worker.toml").write_text(self._worker_toml(platform))
+        manifest = self.state / "worker.manifest"
+        await self._run("inference", "manifest", "--config", str(self.state / "worker.toml"), "--out", str(manifest))
+
+    def _worker_toml(self, platform: Path) -> str:
+        root = base64.b64encode((platform / "root.der").read_bytes()).decode()
+        return "\n".join(
+            [
+                "# What [measured] says is part of the measurement that devices verify; [launch] is not.",
+                "[measured]",
+                f'origin = "{ORIGIN}"',
+                f"t0 = {self.t0}",
+                f"period_seconds = {self.period_seconds}",
+                f'simulated_roots = ["{root}"]',
+                "",
+                "[launch]",
+                f'model = "{self.model.resolve()}"',
+                f'platform = "{platform.resolve()}"',
+                f'manifest = "{(self.state / "worker.manifest").resolve()}"',
+                "",
+            ]
+        )
+
+    def _write_trust(self) -> None:
+        manifest = json.loads((self.state / "worker.manifest").read_text())
+        root = base64.b64encode((self.state / "platform" / "root.der").read_bytes()).decode()
+        self.trust = Trust(
+            origin=ORIGIN,
+            relay=f"http://{self.advertised['relay']}{GATEWAY_PATH}",
+            slots=SlotTable(t0=self.t0, period_seconds=self.period_seconds),
+            evidence=EvidenceTable(
+                measurements=(manifest["digest"],),
+                simulated_roots=(root,),
+                max_age_seconds=3 * self.period_seconds,
+            ),
+        )
+        self.trust_file.write_text(render_trust(self.trust))
+
+    def _write_stack(self) -> None:
+        """Write `stack.json` whole or not at all, since programs poll for it."""
+        stack = {
+            "relay_url": f"http://{self.advertised['relay']}{GATEWAY_PATH}",
+            "gateway_url": f"http://{self.advertised['gateway']}{GATEWAY_PATH}",
+            "workers": [f"http://{party.listen}" for name, party in self.parties.items() if name.startswith("worker")],
+            "admin": {name: f"http://{party.admin}" for name, party in self.parties.items()},
+            "origin": ORIGIN,
+            "trust_file": str(self.trust_file.resolve()),
+            "pids": {name: party.process.pid for name, party in self.parties.items() if party.process},
+        }
+        fresh = self.state / "stack.json.new"
+        fresh.write_text(json.dumps(stack, indent=2) + "\n")
+        fresh.replace(self.state / "stack.json")
+
+    async def _run(self, name: str, *arguments: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *module(name, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()  # or it would write into the folder of the next start
+            await process.wait()
+            raise
+        if status:
+            raise StackError(f"`{name} {arguments[0]}` failed; its message stands above")
+
+    async def _launch(self, name: str, arguments: Sequence[str], *, listen: str = "127.0.0.1:0") -> None:
+        party = Party(name, arguments, self.state / f"{name}.log", listen)
+        party.log.unlink(missing_ok=True)
+        self.parties[name] = party
+        await party.start()
+        self.advertised[name] = await self.wrap(name, party.listen)
+        self.say(f"{name} listens on {party.listen}, admin on http://{party.admin}")
+
+    async def _wait_until_ready(self) -> None:
+        """Wait for every party's own word that it is ready."""
+        deadline = time.monotonic() + READY_SECONDS
+        for party in self.parties.values():
+            while not await party.is_ready():
+                if time.monotonic() > deadline:
+                    raise StackError(f"{party.name} is not ready after {READY_SECONDS:.0f} s; its log is {party.log}")
+                await asyncio.sleep(0.05)  # another process's state: there is nothing to be woken by
+
+    async def _keep(self, party: Party) -> None:
+        """Start a party again whenever it ends, unless it says that starting again will not help."""
+        pause = RESTART_SECONDS
+        while party.process is not None:
+            began = time.monotonic()
+            status = await party.process.wait()
+            if self._stopping:
+                return
+            if status == REFUSED_STATUS:
+                self.say(f"{party.name} refuses to start and stays down: {party.last_words()}")
+                return
+            if time.monotonic() - began > MAX_RESTART_SECONDS:
+                pause = RESTART_SECONDS
+            self.say(f"{party.name} ended with status {status}; starting it again")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_RESTART_SECONDS)
+            try:
+                await party.start()
+                self._write_stack()
+            except StackError as exc:
+                self.say(str(exc))
+            except OSError as exc:
+                self.say(f"{self.state} cannot be written: {exc.strerror}")
