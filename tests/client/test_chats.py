@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seclude.client import chats
+from seclude.client import formats
 from seclude.client.chats import Chat, ChatError, ChatMessage, Skipped, select
 from seclude.client.formats import parse_chat_file
 from seclude.errors import ConfigError, UsageError
@@ -53,7 +53,7 @@ def test_an_empty_file_is_refused(data: bytes) -> None:
 
 def test_a_file_over_the_limit_is_refused_and_one_at_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"31/12/2023, 21:41 - Anna: " + b"x" * (1 << 20)
-    monkeypatch.setattr(chats, "MAX_CHAT_BYTES", len(data))
+    monkeypatch.setattr(formats, "MAX_CHAT_BYTES", len(data))
     assert len(parse_chat_file(data).messages) == 1
     with pytest.raises(ChatError, match="more than 1 MiB: export the chat without media"):
         parse_chat_file(data + b"x")

@@ -6,7 +6,7 @@ import pytest
 
 from inference.engine.encoder import SentenceEncoder
 from inference.engine.highlights import NOT_ENGLISH, summarize
-from seclude.client.chats import load_chat
+from seclude.client.formats import parse_chat_file
 from seclude.tasks import MAX_SENDER, Message, SummarizeRequest, SummarizeResponse
 from tests.running import ROOT
 
@@ -130,7 +130,7 @@ def test_small_talk_gets_what_it_was_about(encoder: SentenceEncoder) -> None:
 
 
 def test_the_demo_shows_who_does_what_and_when(encoder: SentenceEncoder) -> None:
-    chat = load_chat((ROOT / "deploy" / "demo" / "chat.txt").read_bytes())
+    chat = parse_chat_file((ROOT / "deploy" / "demo" / "chat.txt").read_bytes())
     messages = tuple(Message(message.sender[:MAX_SENDER], message.text, message.time) for message in chat.messages)
     answer = summarize(SummarizeRequest(messages=messages), encoder)
     for fact in (
