@@ -2,7 +2,7 @@
 
     1. member -> joiner   nonce: used once, for half a minute
     2. joiner -> member   head, nonce 32, one_time_key 32, evidence vec32: evidence binds the other two, role and origin
-    3. member -> joiner   head, count u8, bundles vec32, enc 32, sealed vec16: private keys, sealed to one_time_key
+    3. member -> joiner   head, nonce 32, count u8, bundles vec32, enc 32, sealed vec16: private keys for one_time_key
     4. joiner: every bundle verified and every public key computed again before the first key is used
 
 The member lets in its own measurement exactly, under the roots of its measured configuration. HPKE's `info` binds the
@@ -33,10 +33,11 @@ NONCE_BYTES: Final = 32
 ONE_TIME_KEY_BYTES: Final = SUITE.npk
 NONCE_SECONDS: Final = 30.0  # two round trips through the gateway take well under a second
 MAX_NONCES: Final = 64  # joins under way at one member; more workers than that do not start at once
+MAX_PENDING: Final = 8  # joins under way at one joiner: each gateway of the pool carries one, and there are few
 MAX_EPOCHS: Final = 3  # the previous one, the current one and the one announced
 MAX_SEALED: Final = 4096  # octets; three epochs of an X25519 and an X-Wing key take 230
 MAX_JOIN_REQUEST: Final = len(REQUEST_HEAD) + NONCE_BYTES + ONE_TIME_KEY_BYTES + 4 + MAX_EVIDENCE
-MAX_JOIN_KEYS: Final = len(KEYS_HEAD) + 1 + MAX_EPOCHS * (4 + MAX_BUNDLE) + SUITE.nenc + 2 + MAX_SEALED
+MAX_JOIN_KEYS: Final = len(KEYS_HEAD) + NONCE_BYTES + 1 + MAX_EPOCHS * (4 + MAX_BUNDLE) + SUITE.nenc + 2 + MAX_SEALED
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class JoinRequest:
 class JoinKeys:
     """The third message, not opened."""
 
+    nonce: bytes
+    """Which of its requests this answers."""
     bundles: tuple[bytes, ...]
     enc: bytes
     sealed: bytes
@@ -78,17 +81,19 @@ def parse_join_request(data: bytes) -> JoinRequest:
 
 def serialize_join_keys(keys: JoinKeys) -> bytes:
     """Return the encoding of the third message."""
-    return Writer().raw(_head_of(keys.bundles)).raw(keys.enc).vec16(keys.sealed).getvalue()
+    return Writer().raw(_head_of(keys.nonce, keys.bundles)).raw(keys.enc).vec16(keys.sealed).getvalue()
 
 
 def parse_join_keys(data: bytes) -> JoinKeys:
     """Read the third message."""
     reader = Reader(data)
     expect_head(reader, KEYS_HEAD, "join keys")
+    nonce = reader.take(NONCE_BYTES, "nonce")
     count = reader.u8("count of bundles")
     if not 0 < count <= MAX_EPOCHS:
         raise DecodeError(f"join keys for {count} epochs, of 1 to {MAX_EPOCHS}")
     keys = JoinKeys(
+        nonce=nonce,
         bundles=tuple(reader.vec32("bundle", MAX_BUNDLE) for _ in range(count)),
         enc=reader.take(SUITE.nenc, "enc"),
         sealed=reader.vec16("sealed", MAX_SEALED),
@@ -140,9 +145,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Pending:
-    """A join request that was sent, and the one-time key it asks to be answered with."""
+    """A join request that was sent: the one-time key it asks to be answered with, and until when."""
 
-    nonce: bytes
     one_time_key: PrivateKey
     expires: float
 
@@ -155,17 +159,19 @@ class Joiner:
     def __init__(self, keyring: Keyring, attester: Attester) -> None:
         self._keyring = keyring
         self._attester = attester
-        self._pending: _Pending | None = None
+        self._pending: dict[bytes, _Pending] = {}  # by nonce, in order of request
 
     def request(self, nonce: bytes, now: float) -> bytes:
-        """Return a join request for a member's nonce; an earlier request that was not answered is given up."""
+        """Return a join request for a member's nonce; of too many that were not answered the oldest is given up."""
         if len(nonce) != NONCE_BYTES:
             raise DecodeError(f"the nonce has {len(nonce)} octets, not {NONCE_BYTES}")
         key = PrivateKey.generate(SUITE.kem)
         policy = self._keyring.policy
         bound = join_report_data(nonce, key.public_key, policy.role, policy.origin)
         evidence = self._attester.attest(self._keyring.measurement, bound, now)
-        self._pending = _Pending(nonce, key, now + NONCE_SECONDS)
+        self._pending[nonce] = _Pending(key, now + NONCE_SECONDS)
+        if len(self._pending) > MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
         return serialize_join_request(JoinRequest(nonce, key.public_key, evidence))
 
     def accept(self, join_keys: bytes, now: float) -> tuple[int, ...]:
@@ -174,10 +180,10 @@ class Joiner:
         The one-time key is used up by the attempt, whatever becomes of it. Raises `ReplayError` where no join is under
         way, `DecodeError`, `OpenError` or `VerificationError`.
         """
-        pending, self._pending = self._pending, None
-        if pending is None or now >= pending.expires:
-            raise ReplayError("no join is under way here, or it took too long")
         message = parse_join_keys(join_keys)
+        pending = self._pending.pop(message.nonce, None)
+        if pending is None or now >= pending.expires:
+            raise ReplayError("no such join is under way here, or it took too long")
         pools = self._verify(message.bundles, now)
         private_keys = _open(message, pools, pending)
         taken = [Taken(*each) for each in zip(pools, message.bundles, private_keys, strict=True)]
@@ -203,14 +209,15 @@ def _seal(epochs: Sequence[Epoch], request: JoinRequest) -> bytes:
     bundles = tuple(epoch.bundle for epoch in epochs)
     info = _info(request.nonce, request.one_time_key, [epoch.core_digest for epoch in epochs])
     enc, context = hpke.setup_sender(SUITE, request.one_time_key, info)
-    return serialize_join_keys(JoinKeys(bundles, enc, context.seal(_head_of(bundles), plaintext.getvalue())))
+    sealed = context.seal(_head_of(request.nonce, bundles), plaintext.getvalue())
+    return serialize_join_keys(JoinKeys(request.nonce, bundles, enc, sealed))
 
 
 def _open(message: JoinKeys, pools: Sequence[TrustedPool], pending: _Pending) -> list[tuple[PrivateKey, ...]]:
     """Return the private keys for each pool; whether they are the pool's is for the keyring to say."""
-    info = _info(pending.nonce, pending.one_time_key.public_key, [pool.core_digest for pool in pools])
+    info = _info(message.nonce, pending.one_time_key.public_key, [pool.core_digest for pool in pools])
     context = hpke.setup_recipient(SUITE, pending.one_time_key, message.enc, info)
-    reader = Reader(context.open(_head_of(message.bundles), message.sealed))
+    reader = Reader(context.open(_head_of(message.nonce, message.bundles), message.sealed))
     keys = [tuple(_read_key(reader) for _ in range(reader.u8("count of keys"))) for _ in pools]
     reader.finish("private keys")
     return keys
@@ -227,9 +234,9 @@ def _info(nonce: bytes, one_time_key: bytes, core_digests: Sequence[bytes]) -> b
     return INFO_LABEL + Writer().vec8(nonce).vec8(one_time_key).vec16(b"".join(core_digests)).getvalue()
 
 
-def _head_of(bundles: Sequence[bytes]) -> bytes:
+def _head_of(nonce: bytes, bundles: Sequence[bytes]) -> bytes:
     """Return the part of the third message that is in the clear, up to the last bundle."""
-    head = Writer().raw(KEYS_HEAD).u8(len(bundles))
+    head = Writer().raw(KEYS_HEAD).raw(nonce).u8(len(bundles))
     for bundle in bundles:
         head.vec32(bundle)
     return head.getvalue()

@@ -11,6 +11,7 @@ from inference.join import (
     MAX_JOIN_KEYS,
     MAX_JOIN_REQUEST,
     MAX_NONCES,
+    MAX_PENDING,
     NONCE_SECONDS,
     Joiner,
     JoinRequest,
@@ -266,16 +267,37 @@ def test_every_truncation_of_the_keys_is_refused(make: Make, newcomer: Worker) -
 def test_a_one_time_key_is_used_once(holder: Worker, newcomer: Worker) -> None:
     keys = answer(holder, newcomer)
     newcomer.joiner.accept(keys, NOW)
-    with pytest.raises(ReplayError, match="no join is under way"):
+    with pytest.raises(ReplayError, match="no such join is under way"):
         newcomer.joiner.accept(keys, NOW)
 
 
 def test_a_one_time_key_is_used_up_by_an_attempt_that_fails(holder: Worker, newcomer: Worker) -> None:
     keys = answer(holder, newcomer)
-    with pytest.raises(DecodeError):
-        newcomer.joiner.accept(b"junk", NOW)
+    with pytest.raises(OpenError):
+        newcomer.joiner.accept(keys[:-1] + bytes([keys[-1] ^ 1]), NOW)
     with pytest.raises(ReplayError):
         newcomer.joiner.accept(keys, NOW)
+
+
+def test_joins_that_several_gateways_carry_do_not_disturb_each_other(holder: Worker, newcomer: Worker) -> None:
+    first, second = answer(holder, newcomer), answer(holder, newcomer)
+    assert newcomer.joiner.accept(second, NOW) == newcomer.joiner.accept(first, NOW)
+    with pytest.raises(ReplayError):
+        newcomer.joiner.accept(first, NOW)
+
+
+def test_junk_disturbs_no_join(holder: Worker, newcomer: Worker) -> None:
+    keys = answer(holder, newcomer)
+    with pytest.raises(DecodeError):
+        newcomer.joiner.accept(b"junk", NOW)
+    newcomer.joiner.accept(keys, NOW)
+
+
+def test_of_too_many_joins_the_oldest_is_given_up(holder: Worker, newcomer: Worker) -> None:
+    answers = [answer(holder, newcomer) for _ in range(MAX_PENDING + 1)]
+    with pytest.raises(ReplayError):
+        newcomer.joiner.accept(answers[0], NOW)
+    newcomer.joiner.accept(answers[1], NOW)
 
 
 def test_an_answer_that_comes_too_late_is_refused(holder: Worker, newcomer: Worker) -> None:
@@ -284,11 +306,12 @@ def test_an_answer_that_comes_too_late_is_refused(holder: Worker, newcomer: Work
         newcomer.joiner.accept(keys, NOW + NONCE_SECONDS)
 
 
-def test_an_answer_to_an_earlier_request_does_not_open(holder: Worker, newcomer: Worker) -> None:
-    first = answer(holder, newcomer)
-    newcomer.joiner.request(holder.member.nonce(NOW), NOW)
+def test_an_answer_under_the_nonce_of_another_request_does_not_open(holder: Worker, newcomer: Worker) -> None:
+    first = parse_join_keys(answer(holder, newcomer))
+    nonce = holder.member.nonce(NOW)
+    newcomer.joiner.request(nonce, NOW)
     with pytest.raises(OpenError):
-        newcomer.joiner.accept(first, NOW)
+        newcomer.joiner.accept(serialize_join_keys(replace(first, nonce=nonce)), NOW)
 
 
 def test_bundles_of_another_pool_cannot_be_swapped_in(make: Make, holder: Worker, newcomer: Worker) -> None:
@@ -313,8 +336,8 @@ def forge(newcomer: Worker, nonce: bytes, bundles: tuple[bytes, ...], plaintext:
     one_time_key = parse_join_request(newcomer.joiner.request(nonce, NOW)).one_time_key
     info = join._info(nonce, one_time_key, [core_digest(parse_bundle(each).core) for each in bundles])
     enc, context = hpke.setup_sender(join.SUITE, one_time_key, info)
-    sealed = context.seal(join._head_of(bundles), plaintext)
-    return serialize_join_keys(join.JoinKeys(bundles, enc, sealed))
+    sealed = context.seal(join._head_of(nonce, bundles), plaintext)
+    return serialize_join_keys(join.JoinKeys(nonce, bundles, enc, sealed))
 
 
 def one_key(kem: int, secret: bytes) -> bytes:
@@ -387,7 +410,7 @@ def test_messages_at_their_limits_parse_and_one_octet_more_does_not() -> None:
     assert parse_join_request(encoded) == largest
     with pytest.raises(TooLargeError):
         parse_join_request(serialize_join_request(replace(largest, evidence=bytes(MAX_EVIDENCE + 1))))
-    head = b"SECLUDE-JOIN-KEYS\x01"
+    head = b"SECLUDE-JOIN-KEYS\x01" + bytes(32)
     full = head + b"\x03" + (MAX_BUNDLE.to_bytes(4) + bytes(MAX_BUNDLE)) * 3 + bytes(32) + (4096).to_bytes(2)
     assert len(full) + 4096 == MAX_JOIN_KEYS
     assert len(parse_join_keys(full + bytes(4096)).bundles) == 3
