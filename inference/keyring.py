@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from inference.platform import Attester
-from inference.replay import MAX_ENTRIES, ReplaySet
+from inference.replay import MAX_ENTRIES, RETRY_SECONDS, ReplaySet
 from seclude import hpke
 from seclude.attestation.bundle import (
     Bundle,
@@ -27,7 +27,7 @@ from seclude.attestation.bundle import (
 from seclude.attestation.policy import Policy, serialize_join_policy
 from seclude.attestation.slots import x25519_key_id
 from seclude.attestation.verify import TrustedPool
-from seclude.errors import EvidenceError, PolicyError, UnknownKeyError, UsageError
+from seclude.errors import BusyError, EvidenceError, PolicyError, UnknownKeyError, UsageError
 from seclude.hpke import PrivateKey
 from seclude.ohttp.encapsulation import HeldKey
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, parse_key_configs, serialize_key_configs
@@ -124,6 +124,11 @@ class Keyring:
                 epoch.replays.insert(enc)
                 return
         raise UnknownKeyError("the key was erased while the request was on its way")
+
+    def require_room(self, key_id: int) -> None:
+        """Raise `BusyError` if a request under this key could not be remembered, before any work goes into it."""
+        if any(epoch.replays.is_full for epoch in self._epochs.values() if key_id in epoch.key_ids):
+            raise BusyError("this epoch has opened all the requests it may", retry_after_seconds=RETRY_SECONDS)
 
     def bundle(self, epoch: int) -> bytes:
         """Return the bundle of an epoch that is held; raises `UnknownKeyError`."""

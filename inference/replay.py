@@ -10,7 +10,8 @@ from typing import Final
 
 from seclude.errors import BusyError, ConfigError, ReplayError
 
-MAX_ENTRIES: Final = 1_000_000  # 113 MB; a hundred requests a second through both slots in which an epoch opens
+# 113 MB. An epoch opens for two slots: that is 830 requests a second with slots of ten minutes, 5.8 with a day's.
+MAX_ENTRIES: Final = 1_000_000
 RETRY_SECONDS: Final = 60  # a full set empties only with its epoch, but another worker may have room
 
 
@@ -30,9 +31,14 @@ class ReplaySet:
         digest = hashlib.sha256(enc).digest()
         if digest in self._seen:
             raise ReplayError("this encapsulated request was opened before")
-        if len(self._seen) >= self._limit:
+        if self.is_full:
             raise BusyError("this epoch has opened all the requests it may", retry_after_seconds=RETRY_SECONDS)
         self._seen.add(digest)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further request can be remembered."""
+        return len(self._seen) >= self._limit
 
     def __len__(self) -> int:
         return len(self._seen)

@@ -16,6 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from inference.runner import stop_if_given_up
 from seclude.errors import ConfigError
 
 MAX_TOKENS: Final = 128  # what the model was trained on; a chat message has about fifteen
@@ -63,6 +64,7 @@ class SentenceEncoder:
         rows: dict[int, NDArray[np.float32]] = {}
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
+            stop_if_given_up()
             rows.update(zip(chosen, self._run([encoded[index] for index in chosen]), strict=True))
         if not rows:
             return np.zeros((0, 0), dtype=np.float32)
