@@ -1,5 +1,14 @@
-"""`python -m gateway` is `seclude-gateway`."""
+"""`seclude-gateway`, and `python -m gateway`."""
 
-from gateway.main import main
+from collections.abc import Sequence
 
-raise SystemExit(main())
+from seclude.entry import enter
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return enter("seclude-gateway", "gateway.main", "gateway", arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

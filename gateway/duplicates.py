@@ -17,8 +17,22 @@ DIGEST_BYTES: Final = 16  # chance of a wrong refusal below 2^-90 for a full set
 ENC_LENGTHS: Final = {0x0020: 32, 0x647A: 1120}
 
 
+def digest_of(body: bytes) -> bytes:
+    """Return what a request is remembered by, the same for each copy of it.
+
+    A KEM whose `enc` has no known length raises `DecodeError`: no key that is served here is of such a KEM.
+    """
+    length = ENC_LENGTHS.get(parse_request_header(body).kem)
+    if length is None:
+        raise DecodeError("kem_id is of no key that is served here")
+    enc = body[REQUEST_HEADER_LENGTH : REQUEST_HEADER_LENGTH + length]
+    if len(enc) < length:
+        raise DecodeError(f"truncated in enc: {len(enc)} of {length}")
+    return hashlib.sha256(body[:1] + enc).digest()[:DIGEST_BYTES]
+
+
 class Duplicates:
-    """The encapsulated keys seen last."""
+    """The requests that were passed on last."""
 
     __slots__ = ("_limit", "_seen")
 
@@ -26,25 +40,14 @@ class Duplicates:
         self._limit = limit
         self._seen: dict[bytes, None] = {}  # in order of arrival
 
-    def insert(self, body: bytes) -> bytes:
-        """Remember one request and return what it is remembered by; raises `ReplayError` the second time.
-
-        A KEM whose `enc` has no known length raises `DecodeError`: no key that is served here is of such a KEM.
-        """
-        length = ENC_LENGTHS.get(parse_request_header(body).kem)
-        if length is None:
-            raise DecodeError("kem_id is of no key that is served here")
-        enc = body[REQUEST_HEADER_LENGTH : REQUEST_HEADER_LENGTH + length]
-        if len(enc) < length:
-            raise DecodeError(f"truncated in enc: {len(enc)} of {length}")
-        digest = hashlib.sha256(body[:1] + enc).digest()[:DIGEST_BYTES]
+    def insert(self, digest: bytes) -> None:
+        """Remember one request; raises `ReplayError` the second time."""
         if digest in self._seen:
             raise ReplayError("this encapsulated request was passed on before")
         self._seen[digest] = None
         if len(self._seen) > self._limit:
             del self._seen[next(iter(self._seen))]
-        return digest
 
     def forget(self, digest: bytes) -> None:
-        """Let a request come again, as one that nobody answered."""
+        """Let a request come again, as one that surely no worker began."""
         self._seen.pop(digest, None)

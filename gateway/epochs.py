@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from secrets import SystemRandom
 from typing import Final, Protocol
 
 from gateway.link import Link, RefusedError, poll
@@ -19,9 +20,11 @@ from seclude.attestation.slots import Slots
 from seclude.errors import ConfigError, DecodeError, PeerError, UpstreamError
 
 TICK_SECONDS: Final = 0.5  # how late a rested worker or a jump of the clock is noticed; changes of the pool wake it
+STEP_SECONDS: Final = 10.0  # for all messages of a step: one worker that hangs keeps the others from their keys
 REST_SECONDS: Final = 1.0  # after a first failure; doubles with each further one
 MAX_REST_SECONDS: Final = 32.0  # a twentieth of a slot
 MAX_FAILURES: Final = 5  # the doubling stops here
+REST_JITTER: Final = 0.25  # of the rest, taken off: the gateways of one pool should not come back in step
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +146,10 @@ class Reconciler:
         before = self._shortfall(step.worker)
         failure: Exception | None = None
         try:
-            match step:
-                case Birth():
-                    await self._birth(step)
-                case Join():
-                    await self._join(step)
-                case Publish():
-                    await self._publish(step)
+            async with asyncio.timeout(STEP_SECONDS):
+                await self._carry_out(step)
+        except TimeoutError:
+            failure = UpstreamError("a step was not done in time", timed_out=True)
         except (UpstreamError, PeerError) as exc:
             failure = exc
         if not isinstance(step, Publish):
@@ -162,6 +162,15 @@ class Reconciler:
             self._rest(step.worker)
         return failure
 
+    async def _carry_out(self, step: Step) -> None:
+        match step:
+            case Birth():
+                await self._birth(step)
+            case Join():
+                await self._join(step)
+            case Publish():
+                await self._publish(step)
+
     def _has_gained(self, step: Birth | Join, before: tuple[int, int]) -> bool:
         if isinstance(step, Birth):
             return step.epoch in step.worker.cores
@@ -173,6 +182,7 @@ class Reconciler:
     def _rest(self, worker: Worker) -> None:
         trouble = self._trouble.setdefault(worker.index, _Trouble())
         rest = min(REST_SECONDS * 2**trouble.failures, MAX_REST_SECONDS)
+        rest *= SystemRandom().uniform(1 - REST_JITTER, 1)
         trouble.failures = min(trouble.failures + 1, MAX_FAILURES)
         trouble.until = asyncio.get_running_loop().time() + rest
 

@@ -7,21 +7,19 @@ poll never queues behind requests, and a slow model cannot make its worker look 
 import asyncio
 from typing import Final
 
-import msgspec
-
 from gateway.pool import Pool, Worker
-from gateway.status import Status, parse_status
 from seclude.attestation.bundle import MAX_BUNDLE
-from seclude.daemon.upstream import Upstream, UpstreamResponse, UpstreamTimeouts
-from seclude.errors import Error, UpstreamError
+from seclude.daemon.messages import UpstreamResponse
+from seclude.daemon.upstream import Attempt, Upstream, UpstreamTimeouts
+from seclude.errors import DecodeError, UpstreamError
 from seclude.ohttp.media import OHTTP_REQ
+from seclude.pool import JSON, OCTETS, Message, Status, parse_status, serialize_birth
 
-POLL_SECONDS: Final = 0.5  # with the second below: a worker that hangs is out after 1.5 seconds
+# With the second below: a worker that hangs is out after 1.5 seconds, and what it had is given up after three.
+POLL_SECONDS: Final = 0.5
 STATUS_TIMEOUT_SECONDS: Final = 1.0  # the answer is a small document about the worker's own memory
 CONTROL_TIMEOUT_SECONDS: Final = 10.0  # evidence from a TPM takes one to two seconds, a vendor's service a few more
 MAX_CONTROL_BYTES: Final = 4 * MAX_BUNDLE  # octets; sealed keys travel with the bundles of three live epochs
-OCTETS: Final = "application/octet-stream"
-JSON: Final = "application/json"
 
 
 class Link:
@@ -38,52 +36,59 @@ class Link:
             insecure_plaintext=insecure_plaintext,
         )
 
-    async def ask(self, encapsulated: bytes) -> UpstreamResponse:
+    async def ask(self, encapsulated: bytes, attempt: Attempt) -> UpstreamResponse:
         """Pass one encapsulated request on and return whatever the worker answers; raises ExchangeError."""
-        return await self._requests.exchange("POST", "/ohttp", content_type=OHTTP_REQ, body=encapsulated)
+        return await self._requests.exchange(
+            "POST", Message.REQUEST, content_type=OHTTP_REQ, body=encapsulated, attempt=attempt
+        )
 
     async def status(self) -> Status:
         """Return what the worker says of itself; raises UpstreamError or DecodeError."""
         try:
             async with asyncio.timeout(STATUS_TIMEOUT_SECONDS):
-                return parse_status(await self._say("GET", "/pool/status"))
+                return parse_status(await self._say("GET", Message.STATUS))
         except TimeoutError:
             raise UpstreamError("no status in time", timed_out=True) from None
 
     async def birth(self, epoch: int) -> bytes:
         """Return the bundle of an epoch, whose key the worker makes now unless it holds one already."""
-        return await self._say("POST", "/pool/birth", JSON, msgspec.json.encode({"epoch": epoch}))
+        return await self._say("POST", Message.BIRTH, JSON, serialize_birth(epoch))
 
     async def nonce(self) -> bytes:
         """Return a nonce from a member of the pool; it is good for one join."""
-        return await self._say("POST", "/pool/nonce")
+        return await self._say("POST", Message.NONCE)
 
     async def join(self, nonce: bytes) -> bytes:
         """Return the request of a worker that wants in, made for a member's nonce."""
-        return await self._say("POST", "/pool/join", OCTETS, nonce)
+        return await self._say("POST", Message.JOIN, OCTETS, nonce)
 
     async def admit(self, request: bytes) -> bytes:
         """Return the keys that a member sealed to the one who asked."""
-        return await self._say("POST", "/pool/admit", OCTETS, request)
+        return await self._say("POST", Message.ADMIT, OCTETS, request)
 
     async def keys(self, sealed: bytes) -> None:
         """Give a worker the keys that a member sealed to it."""
-        await self._say("POST", "/pool/keys", OCTETS, sealed)
+        await self._say("POST", Message.KEYS, OCTETS, sealed)
 
     async def close(self) -> None:
         """Close both pools of connections."""
         await self._requests.close()
         await self._control.close()
 
-    async def _say(self, method: str, path: str, content_type: str | None = None, body: bytes = b"") -> bytes:
-        answer = await self._control.exchange(method, path, content_type=content_type, body=body)
+    async def _say(self, method: str, message: Message, content_type: str | None = None, body: bytes = b"") -> bytes:
+        answer = await self._control.exchange(method, message, content_type=content_type, body=body)
         if answer.status not in (200, 204):
-            raise RefusedError(f"a worker answered {answer.status}")
+            raise RefusedError(message, answer.status)
         return answer.body
 
 
 class RefusedError(UpstreamError):
     """Raised when a worker answered a message of the control plane with an error."""
+
+    def __init__(self, message: Message, status: int) -> None:
+        super().__init__(f"a worker answered {status} to {message}")
+        self.message = message
+        self.status = status
 
 
 async def poll(pool: Pool, worker: Worker, link: Link) -> None:
@@ -91,8 +96,10 @@ async def poll(pool: Pool, worker: Worker, link: Link) -> None:
     generation = worker.generation
     try:
         status = await link.status()
-    except Error:
+    except (RefusedError, DecodeError):  # it is alive and may be at work, so nothing that it has is given up
         pool.observe(worker, None, generation)
+    except UpstreamError:
+        pool.miss(worker)
     else:
         pool.observe(worker, status, generation)
 

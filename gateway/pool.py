@@ -6,14 +6,21 @@ the same key identifier, and a request made for one of them cannot be opened wit
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random, SystemRandom
+from typing import Final
 
-from gateway.status import Held, Status
+from msgspec.structs import replace
+
 from seclude.errors import UnknownKeyError
+from seclude.pool import Held, Status
+
+# Polls in a row without an answer after which a worker's requests go to others. The first may fall into a pause of a
+# worker that is alive, and a whole pool's requests done twice would cost more than the second and a half of waiting.
+MAX_MISSED: Final = 2
 
 
 class State(StrEnum):
@@ -32,11 +39,19 @@ class Worker:
     index: int
     status: Status | None = None
     """What it said last; None while it is down."""
-    inflight: int = 0
+    carried: set[Callable[[], None]] = field(default_factory=set)
+    """How to give up each of the requests that it has."""
     generation: int = 0
-    """Counts failed exchanges, so that a poll which began before one cannot undo it."""
+    """Counts what exchanges found wrong with it, so that a poll which began before cannot undo that."""
+    missed: int = 0
+    """How many polls in a row had no answer."""
     polled: bool = False
     """Whether any poll has ended: until then nothing is known of it, not even that it is down."""
+
+    @property
+    def inflight(self) -> int:
+        """Return how many requests it has."""
+        return len(self.carried)
 
     @property
     def state(self) -> State:
@@ -87,18 +102,36 @@ class Pool:
             self._update()
 
     def observe(self, worker: Worker, status: Status | None, generation: int) -> None:
-        """Take in what a poll found, None for no answer; `generation` is the worker's from when the poll began."""
+        """Take in what a worker said, None for nothing of use; `generation` is its own from when the poll began."""
+        worker.missed = 0
         stale = status is not None and generation != worker.generation
         if not stale and (not worker.polled or status != worker.status):
             worker.polled = True
             worker.status = status
             self._update()
 
+    def miss(self, worker: Worker) -> None:
+        """Take in that a poll had no answer; after a second one, requests whose answer has not begun are given up."""
+        missed = worker.missed + 1
+        self.observe(worker, None, worker.generation)
+        worker.missed = missed
+        if missed >= MAX_MISSED:
+            for give_up in tuple(worker.carried):
+                give_up()
+
     def fail(self, worker: Worker) -> None:
-        """Take a worker out at once, since an exchange with it broke off; the next poll may bring it back."""
+        """Take a worker out at once, since an exchange with it went wrong; the next poll may bring it back."""
         worker.generation += 1
         worker.status = None
         self._update()
+
+    def lacks(self, worker: Worker, key_id: int) -> None:
+        """Take in that a worker does not hold a key which it had named: until the next poll it has no such epoch."""
+        if worker.status is not None:
+            held = tuple(held for held in worker.status.epochs if key_id not in held.key_ids)
+            worker.generation += 1
+            worker.status = replace(worker.status, epochs=held)
+            self._update()
 
     def choose(self, key_id: int, excluding: Set[int]) -> Worker | None:
         """Return the less busy of two workers drawn at random, which spreads load nearly as well as asking them all."""
@@ -125,13 +158,13 @@ class Pool:
             return None
 
     @contextmanager
-    def carrying(self, worker: Worker) -> Iterator[None]:
-        """Count a request as in flight with a worker."""
-        worker.inflight += 1
+    def carrying(self, worker: Worker, give_up: Callable[[], None]) -> Iterator[None]:
+        """Count a request as in flight with a worker; `give_up` is called if the worker is heard of no more."""
+        worker.carried.add(give_up)
         try:
             yield
         finally:
-            worker.inflight -= 1
+            worker.carried.remove(give_up)
 
     async def changed(self) -> None:
         """Wait for the next change of a worker's status or of the elected cores."""

@@ -9,18 +9,20 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.epochs import Reconciler
+from gateway.link import RefusedError
 from gateway.plan import Birth, Join, Publish, Step
 from gateway.pool import Pool, State, Worker
 from seclude.daemon.log import Log, Value
+from seclude.pool import Message
 
 EVENTS: Final = {
     "worker": frozenset({"worker", "state"}),
-    "birth": frozenset({"worker", "epoch", "error"}),
-    "join": frozenset({"worker", "member", "error"}),
-    "publish": frozenset({"worker", "epoch", "error"}),
+    "birth": frozenset({"worker", "epoch", "error", "message", "status"}),
+    "join": frozenset({"worker", "member", "error", "message", "status"}),
+    "publish": frozenset({"worker", "epoch", "error", "message", "status"}),
     "split": frozenset({"worker", "epoch"}),
 }
-WORDS: Final = frozenset(State)
+WORDS: Final = frozenset[str](State) | frozenset(Message)
 NAMES: Final[dict[type[Step], str]] = {Birth: "birth", Join: "join", Publish: "publish"}
 NOTHING: Final = -1  # where a gauge would show an epoch and there is none; zero is the first epoch
 
@@ -64,6 +66,8 @@ class Report:
             fields["epoch"] = step.epoch
         if failure is not None:
             fields["error"] = type(failure).__name__
+        if isinstance(failure, RefusedError):  # the message tells which of the two workers of a join it was
+            fields |= {"message": failure.message.value, "status": failure.status}
         self._log.event(name, **fields)
 
     async def follow(self) -> None:

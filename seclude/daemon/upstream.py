@@ -6,9 +6,9 @@ redirects, decompresses nothing and reads no proxy settings from the environment
 
 import asyncio
 import math
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,8 +31,6 @@ from seclude.daemon.addresses import ListenAddress
 from seclude.daemon.messages import UpstreamResponse
 from seclude.errors import ConfigError, UpstreamError
 
-__all__ = ["ExchangeError", "Upstream", "UpstreamResponse", "UpstreamTimeouts"]
-
 MAX_ANSWER_BYTES: Final = (1 << 20) + (1 << 16)  # octets; as the largest request, which no answer of a model nears
 AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # aiohttp adds these unless told not to
 POOL_KEEPALIVE: Final = 15.0  # seconds; well under the server's 75, so that no request meets a closing connection
@@ -47,11 +45,47 @@ class UpstreamTimeouts:
 
 
 class ExchangeError(UpstreamError):
-    """Raised when an exchange failed; `answered` is false only if surely no octet of an answer had come."""
+    """Raised when an exchange failed.
 
-    def __init__(self, message: str, *, timed_out: bool = False, answered: bool = True) -> None:
+    `sent` is false only if surely no octet of the request went out, `answered` only if surely none of an answer came.
+    """
+
+    def __init__(self, message: str, *, timed_out: bool = False, sent: bool = True, answered: bool = True) -> None:
         super().__init__(message, timed_out=timed_out)
+        self.sent = sent
         self.answered = answered
+
+
+class Attempt:
+    """One exchange, which its caller may give up from outside as long as no octet of an answer came."""
+
+    def __init__(self) -> None:
+        self.sent = False
+        """Whether there was a connection to send on."""
+        self.heard = False
+        """Whether any octet of an answer came."""
+        self.given_up = False
+        self._limit: asyncio.Timeout | None = None
+
+    def give_up(self) -> None:
+        """End the exchange with an ExchangeError, unless an octet of an answer came or it is over."""
+        if self._limit is not None and not self.heard:
+            self.given_up = True
+            self._limit.reschedule(asyncio.get_running_loop().time())
+            self._limit = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let the exchange be given up while this lasts."""
+        _attempt.set(self)
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                yield
+        finally:
+            self._limit = None
+
+
+_attempt: Final[ContextVar[Attempt]] = ContextVar("attempt")  # the latest of this task; its connection asks for it
 
 
 class Upstream:
@@ -66,7 +100,6 @@ class Upstream:
         *,
         timeouts: UpstreamTimeouts | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
-        tls: ssl.SSLContext | None = None,
         insecure_plaintext: bool = False,
     ) -> None:
         self._base, self._path = _parse(address)
@@ -76,7 +109,6 @@ class Upstream:
             )
         self._timeouts = timeouts or UpstreamTimeouts()
         self._max_answer_bytes = max_answer_bytes
-        self._tls = tls
         self._session: ClientSession | None = None
 
     async def exchange(
@@ -87,6 +119,7 @@ class Upstream:
         content_type: str | None = None,
         accept: str | None = None,
         body: bytes = b"",
+        attempt: Attempt | None = None,
     ) -> UpstreamResponse:
         """Send one request and return the whole answer, whatever its status; raises ExchangeError.
 
@@ -94,7 +127,8 @@ class Upstream:
         """
         fields = [("Content-Type", content_type), ("Accept", accept)]
         headers = {name: value for name, value in fields if value is not None}
-        async with _failures():
+        attempt = attempt or Attempt()
+        async with _failures(attempt), attempt.running():
             response = await self._open().request(
                 method,
                 self._base.join(URL(path, encoded=True)),
@@ -136,7 +170,7 @@ class Upstream:
         if self._path is not None:
             connector = UnixConnector(self._path, limit=0, keepalive_timeout=POOL_KEEPALIVE)
         else:
-            connector = TCPConnector(limit=0, keepalive_timeout=POOL_KEEPALIVE, ssl=self._tls or True)
+            connector = TCPConnector(limit=0, keepalive_timeout=POOL_KEEPALIVE)
         loop = asyncio.get_running_loop()
         connector._factory = lambda: _Listening(loop=loop)  # type: ignore[assignment] # a partial, by annotation
         return connector
@@ -155,41 +189,40 @@ class Upstream:
 
 
 class _Listening(ResponseHandler):
-    """Knows whether any octet of the answer came, and writes that on the exception when the connection fails."""
+    """A connection that tells the attempt it is used for what it sees."""
 
-    heard = False
+    attempt: Attempt | None = None
 
-    def set_response_params(self, **options: object) -> None:  # called by aiohttp before each request
-        self.heard = False
+    def set_response_params(self, **options: object) -> None:  # called by aiohttp just before it sends a request
+        self.attempt = _attempt.get()
+        self.attempt.sent = True
         super().set_response_params(**options)  # type: ignore[arg-type] # passed on as they are
 
     def data_received(self, data: bytes) -> None:
-        self.heard = self.heard or bool(data)
+        if self.attempt is not None and data:
+            self.attempt.heard = True
         super().data_received(data)
-
-    def set_exception(self, exc: type[BaseException] | BaseException, *cause: BaseException) -> None:
-        if not self.heard and isinstance(exc, BaseException):
-            exc.add_note(_SILENT)
-        super().set_exception(exc, *cause)  # type: ignore[arg-type] # aiohttp's two bases disagree on the first type
-
-
-_SILENT: Final = "no octet of an answer came"
 
 
 @asynccontextmanager
-async def _failures() -> AsyncIterator[None]:
+async def _failures(attempt: Attempt) -> AsyncIterator[None]:
     """Turn aiohttp's errors into ours. Their texts, which hold addresses, stop here."""
     try:
         yield
     except ConnectionTimeoutError:
-        raise ExchangeError("no connection to the next hop in time", timed_out=True, answered=False) from None
+        raise ExchangeError(
+            "no connection to the next hop in time", timed_out=True, sent=False, answered=False
+        ) from None
     except TimeoutError:
+        if attempt.given_up:
+            raise ExchangeError(
+                "the next hop was given up", timed_out=True, sent=attempt.sent, answered=attempt.heard
+            ) from None
         raise ExchangeError("the next hop did not answer in time", timed_out=True) from None
     except ClientConnectorError:
-        raise ExchangeError("no connection to the next hop", answered=False) from None
-    except (ClientError, OSError) as exc:
-        silent = _SILENT in getattr(exc, "__notes__", ())
-        raise ExchangeError("the next hop broke off", answered=not silent) from None
+        raise ExchangeError("no connection to the next hop", sent=False, answered=False) from None
+    except (ClientError, OSError):
+        raise ExchangeError("the next hop broke off", sent=attempt.sent, answered=attempt.heard) from None
 
 
 def _parse(address: str) -> tuple[URL, str | None]:

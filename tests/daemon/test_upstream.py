@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seclude.daemon.upstream import ExchangeError, Upstream, UpstreamTimeouts
+from seclude.daemon.upstream import Attempt, ExchangeError, Upstream, UpstreamTimeouts
 from seclude.errors import ConfigError
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -223,6 +223,68 @@ async def test_a_caller_that_gives_up_closes_the_connection(record: Record) -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.wait_for(gone.wait(), 1)
+
+
+async def given_up(upstream: Upstream, attempt: Attempt, pause: float = 0.1) -> ExchangeError:
+    """Exchange, give up after a pause, and return what came of it."""
+    asyncio.get_running_loop().call_later(pause, attempt.give_up)
+    with pytest.raises(ExchangeError) as caught:
+        await upstream.exchange("POST", "/", body=b"x", attempt=attempt)
+    return caught.value
+
+
+@pytest.mark.parametrize("before", [0, 1])
+async def test_a_silent_exchange_can_be_given_up(record: Record, before: int) -> None:
+    recorder, upstream = await record(*[OK] * before, hang, timeouts=UpstreamTimeouts(total=30))
+    for _ in range(before):
+        await upstream.exchange("POST", "/", body=b"x")
+    async with asyncio.timeout(10):
+        error = await given_up(upstream, Attempt())
+    assert (error.timed_out, error.sent, error.answered) == (True, True, False)
+    assert len(recorder.requests) == before + 1
+
+
+@pytest.mark.parametrize("sent", [b"H", OK[:-1]])
+async def test_an_exchange_with_an_octet_of_an_answer_is_not_given_up(record: Record, sent: bytes) -> None:
+    _, upstream = await record(after(sent, hang))
+    attempt = Attempt()
+    error = await given_up(upstream, attempt)
+    assert (error.timed_out, error.answered, attempt.given_up) == (True, True, False)
+
+
+async def test_giving_up_what_is_over_or_was_given_up_changes_nothing(record: Record) -> None:
+    _, upstream = await record(OK, hang, OK, timeouts=UpstreamTimeouts(total=30))
+    over, twice = Attempt(), Attempt()
+    over.give_up()
+    assert (await upstream.exchange("POST", "/", body=b"x", attempt=over)).status == 200
+    over.give_up()
+    assert not over.given_up
+    loop, failures = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+
+    def give_up_twice() -> None:  # the second time in the next turn of the loop, in which the exchange is ending
+        twice.give_up()
+        loop.call_soon(twice.give_up)
+
+    loop.call_later(0.1, give_up_twice)
+    async with asyncio.timeout(10):
+        assert not (await given_up(upstream, twice, pause=5.0)).answered
+    twice.give_up()
+    assert failures == []
+
+
+async def test_whether_anything_was_sent_is_known(record: Record) -> None:
+    _, upstream = await record(close)
+    with pytest.raises(ExchangeError) as caught:
+        await upstream.exchange("POST", "/", body=b"x")
+    assert caught.value.sent
+    nobody, attempt = Upstream("http://127.0.0.1:1"), Attempt()
+    with pytest.raises(ExchangeError) as caught:
+        await nobody.exchange("POST", "/", body=b"x", attempt=attempt)
+    assert not caught.value.sent
+    attempt.give_up()
+    assert not attempt.given_up, "it is over"
+    await nobody.close()
 
 
 async def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:

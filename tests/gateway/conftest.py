@@ -1,7 +1,7 @@
 """Workers that the tests write the behaviour of, and a gateway around them.
 
-A FakeWorker is a small HTTP server on loopback. It records every request and can misbehave on the wire; its keys are
-random octets, since a gateway cannot tell.
+A FakeWorker is a small HTTP server on loopback. It records every request and can misbehave on the wire. It keeps to
+the rules of a join as a real worker does; its keys are random octets, since a gateway cannot tell.
 """
 
 import asyncio
@@ -22,16 +22,32 @@ from gateway.link import Link, keep_polling, poll
 from gateway.plan import Birth, Join, Step
 from gateway.pool import Pool, Worker
 from gateway.route import Gateway
+from inference.join import (
+    MAX_EPOCHS,
+    MAX_PENDING,
+    NONCE_BYTES,
+    ONE_TIME_KEY_BYTES,
+    SUITE,
+    JoinKeys,
+    JoinRequest,
+    parse_join_keys,
+    parse_join_request,
+    serialize_join_keys,
+    serialize_join_request,
+)
 from seclude.attestation.bundle import (
     Bundle,
     Core,
     core_digest,
     parse_bundle,
+    parse_core,
     serialize_bundle,
     serialize_core,
 )
 from seclude.attestation.slots import Slots, x25519_key_id
 from seclude.daemon.messages import Request
+from seclude.daemon.problems import answer_for
+from seclude.errors import BusyError, DecodeError, Error, ReplayError
 from seclude.ohttp.keyconfig import KeyConfig, RequestHeader, SymmetricAlgorithms, serialize_key_configs
 from seclude.ohttp.keyconfig import serialize_request_header as header_bytes
 from seclude.ohttp.media import GATEWAY_PATH, OHTTP_REQ, OHTTP_RES
@@ -78,8 +94,10 @@ class FakeWorker:
     manifest: str = RELEASE
     bundles: dict[int, bytes] = field(default_factory=dict)
     behaviour: str = "answer"
-    """What happens to POST /ohttp: answer, hang, close, close_after_octet, raw, or a status."""
+    """What happens to POST /ohttp: answer, hang, hang_after_octet, close, close_after_octet, raw, or a status."""
     raw: bytes = b""
+    raw_status: bytes | None = None
+    """What GET /pool/status is answered with instead of the truth."""
     refuse: dict[str, int] = field(default_factory=dict)
     """Statuses with which paths are refused."""
     hang: set[str] = field(default_factory=set)
@@ -95,6 +113,9 @@ class FakeWorker:
     """Path of a Unix socket, where it listens on one."""
     _here: int = 0
     _nonces: set[bytes] = field(default_factory=set)
+    """Of joins for which this worker is the member."""
+    _pending: dict[bytes, bytes] = field(default_factory=dict)
+    """One-time keys by nonce, of joins for which it is the joiner."""
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -127,6 +148,7 @@ class FakeWorker:
         """Lose what only memory held."""
         self.bundles.clear()
         self._nonces.clear()
+        self._pending.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -159,7 +181,10 @@ class FakeWorker:
             finally:
                 self._here -= 1
         else:
-            status, answer = self._control(path, body)
+            try:
+                status, answer = self._control(path, body)
+            except Error as exc:
+                status, answer = answer_for(exc).status, b""
             writer.write(http(status, "application/octet-stream", answer))
 
     async def _until_gone(self, reader: asyncio.StreamReader) -> None:
@@ -177,6 +202,9 @@ class FakeWorker:
                 return self.raw
             case "hang":
                 await self._until_gone(reader)
+            case "hang_after_octet":
+                writer.write(b"H")
+                await self._until_gone(reader)
             case "close":
                 raise ConnectionResetError
             case "close_after_octet":
@@ -189,27 +217,49 @@ class FakeWorker:
     def _control(self, path: str, body: bytes) -> tuple[int, bytes]:
         match path:
             case "/pool/status":
-                return 200, json.dumps(self.status()).encode()
+                return 200, json.dumps(self.status()).encode() if self.raw_status is None else self.raw_status
             case "/pool/birth":
                 epoch = json.loads(body)["epoch"]
                 return 200, self.bundles.setdefault(epoch, new_bundle(epoch))
             case "/pool/nonce":
-                nonce = os.urandom(16)
+                nonce = os.urandom(NONCE_BYTES)
                 self._nonces.add(nonce)
                 return 200, nonce
             case "/pool/join":
-                return 200, b"request" + body
+                return 200, self._ask_to_join(body)
             case "/pool/admit":
-                nonce = body.removeprefix(b"request")
-                if nonce not in self._nonces:
-                    return 400, b""
-                self._nonces.remove(nonce)
-                return 200, b"sealed" + json.dumps({n: b.hex() for n, b in self.bundles.items()}).encode()
+                return 200, self._admit(parse_join_request(body))
             case "/pool/keys":
-                for epoch, bundle in json.loads(body.removeprefix(b"sealed")).items():
-                    self.bundles[int(epoch)] = bytes.fromhex(bundle)
+                self._accept(parse_join_keys(body))
                 return 204, b""
         return 404, b""
+
+    def _ask_to_join(self, nonce: bytes) -> bytes:
+        if len(nonce) != NONCE_BYTES:
+            raise DecodeError("nonce")
+        self._pending[nonce] = key = os.urandom(ONE_TIME_KEY_BYTES)
+        if len(self._pending) > MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
+        return serialize_join_request(JoinRequest(nonce, key, b"evidence"))
+
+    def _admit(self, request: JoinRequest) -> bytes:
+        if request.nonce not in self._nonces:
+            raise ReplayError("nonce")
+        self._nonces.remove(request.nonce)
+        if not self.bundles:
+            raise BusyError("nothing to share")
+        bundles = tuple(self.bundles[epoch] for epoch in sorted(self.bundles)[-MAX_EPOCHS:])
+        # To "seal" is to name the one-time key: what comes back for another key or another nonce does not open.
+        sealed = sha256(request.nonce + request.one_time_key).digest()
+        return serialize_join_keys(JoinKeys(request.nonce, bundles, os.urandom(SUITE.nenc), sealed))
+
+    def _accept(self, keys: JoinKeys) -> None:
+        key = self._pending.pop(keys.nonce, None)
+        if key is None:
+            raise ReplayError("no such join is under way")
+        if keys.sealed != sha256(keys.nonce + key).digest():
+            raise DecodeError("sealed")
+        self.bundles |= {parse_core(parse_bundle(bundle).core).epoch: bundle for bundle in keys.bundles}
 
     def status(self) -> dict[str, object]:
         """Return what GET /pool/status says."""
@@ -220,7 +270,6 @@ class FakeWorker:
         return {
             "ready": self.ready and bool(epochs) and not self.reasons,
             "reasons": self.reasons or ([] if epochs else ["no epoch"]),
-            "inflight": self._here,
             "manifest": self.manifest,
             "epochs": epochs,
         }
@@ -425,7 +474,7 @@ async def launch(tmp_path: Path) -> AsyncIterator[Launch]:
             with log.open("wb") as stream:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-                    "--config", str(file), "--announce", str(write_end), *workers, *flags,
+                    "--t0", "0", "--config", str(file), "--announce", str(write_end), *workers, *flags,
                     stdout=stream, stderr=stream, pass_fds=(write_end,),
                 )  # fmt: skip
             os.close(write_end)

@@ -7,6 +7,7 @@ import pytest
 
 import gateway.epochs
 import gateway.link
+from inference.join import MAX_PENDING, NONCE_BYTES, parse_join_keys, parse_join_request
 from seclude.attestation.slots import x25519_key_id
 from tests.gateway.conftest import PERIOD, Build, FakeWorker, House, core_of, eventually, new_bundle
 
@@ -46,9 +47,9 @@ async def test_the_four_messages_of_a_join_are_carried_unchanged(build: Build) -
         "/pool/nonce", "/pool/admit"
     ]  # fmt: skip
     nonce = joiner.paths("/pool/join")[0].body
-    assert len(nonce) == 16
-    assert member.paths("/pool/admit")[0].body == b"request" + nonce
-    assert joiner.paths("/pool/keys")[0].body.startswith(b"sealed")
+    assert len(nonce) == NONCE_BYTES
+    assert parse_join_request(member.paths("/pool/admit")[0].body).nonce == nonce
+    assert parse_join_keys(joiner.paths("/pool/keys")[0].body).nonce == nonce
 
 
 async def test_nothing_more_is_asked_when_all_is_well(build: Build) -> None:
@@ -276,7 +277,8 @@ async def test_a_worker_that_takes_keys_and_does_not_keep_them_rests(build: Buil
     assert offered(house) is None
 
 
-async def test_each_failure_doubles_the_rest_up_to_a_limit(build: Build) -> None:
+async def test_each_failure_doubles_the_rest_up_to_a_limit(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.epochs, "REST_JITTER", 0.0)
     house = await build(2)
     house.fakes[1].refuse["/pool/join"] = 500
     await house.settle()
@@ -288,6 +290,70 @@ async def test_each_failure_doubles_the_rest_up_to_a_limit(build: Build) -> None
         await house.settle()
     assert [round(later / sooner) for sooner, later in pairwise(rests[:5])] == [2, 2, 2, 2]
     assert max(rests) <= gateway.epochs.MAX_REST_SECONDS
+
+
+async def test_gateways_do_not_rest_in_step(build: Build) -> None:
+    house = await build(1, single=True)
+    rests = []
+    for _ in range(20):
+        house.reconciler._trouble.clear()
+        house.reconciler._rest(house.workers[0])
+        rests.append(house.reconciler._trouble[0].until - asyncio.get_running_loop().time())
+    assert max(rests) <= gateway.epochs.REST_SECONDS
+    assert min(rests) >= gateway.epochs.REST_SECONDS * (1 - gateway.epochs.REST_JITTER) - 0.1
+    assert max(rests) - min(rests) > 0.01
+
+
+@pytest.mark.parametrize("path", ["/pool/nonce", "/pool/join", "/pool/admit", "/pool/keys"])
+async def test_a_worker_that_hangs_in_a_step_does_not_hold_the_others_up(
+    build: Build, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(gateway.epochs, "STEP_SECONDS", 0.2)
+    house = await build(4)
+    bundle = new_bundle(NOW)
+    for fake in house.fakes[:2]:
+        fake.bundles[NOW] = bundle
+    broken = house.fakes[0 if path in ("/pool/nonce", "/pool/admit") else 2]
+    broken.hang.add(path)
+    async with asyncio.timeout(5):
+        await house.settle()
+        assert ("join", 2, "UpstreamError") in house.steps.taken
+        house.reconciler._trouble.clear()
+        broken.hang.clear()
+        await house.settle()
+    assert [fake.bundles for fake in house.fakes] == [{NOW: bundle}] * 4
+
+
+async def test_joins_that_two_gateways_carry_at_once_both_end(build: Build) -> None:
+    house = await build(2)
+    house.fakes[0].bundles[NOW] = new_bundle(NOW)
+    other = House(house.fakes, house.clock)
+    try:
+        await asyncio.gather(house.look(), other.look())
+        await asyncio.gather(house.reconciler.reconcile(), other.reconciler.reconcile())
+        paths = [request.path for request in house.fakes[1].received if request.path in ("/pool/join", "/pool/keys")]
+        assert paths == ["/pool/join", "/pool/join", "/pool/keys", "/pool/keys"], "the two were under way at once"
+        assert {failure for _, _, failure in house.steps.taken + other.steps.taken} == {None}
+    finally:
+        await other.close()
+
+
+async def test_a_joiner_answers_as_many_members_as_a_real_one(build: Build) -> None:
+    house = await build(2)
+    member, joiner = house.links
+    house.fakes[0].bundles[NOW] = new_bundle(NOW)
+    requests = [await joiner.join(await member.nonce()) for _ in range(MAX_PENDING + 1)]
+    sealed = [await member.admit(request) for request in requests]
+    with pytest.raises(gateway.link.RefusedError, match="409"):
+        await joiner.keys(sealed[0])
+    for message in reversed(sealed[1:]):
+        await joiner.keys(message)
+    with pytest.raises(gateway.link.RefusedError, match="409"):
+        await joiner.keys(sealed[1])
+    with pytest.raises(gateway.link.RefusedError, match="409"):
+        await member.admit(requests[0])
+    with pytest.raises(gateway.link.RefusedError, match="400"):
+        await joiner.join(bytes(16))
 
 
 @pytest.mark.parametrize("bundle", [b"", b"junk", new_bundle(NOW)[:-1], new_bundle(NOW) + b"\0", new_bundle(NOW + 1)])

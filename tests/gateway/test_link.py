@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.link import MAX_CONTROL_BYTES, Link
+from gateway.link import MAX_CONTROL_BYTES, Link, RefusedError, poll
 from gateway.pool import State
 from seclude.daemon.upstream import ExchangeError
 from seclude.errors import DecodeError, UpstreamError
+from seclude.pool import Message
 from tests.gateway.conftest import Build, Clock, FakeWorker, House, encapsulated, eventually, post
 
 PATIENCE = 2.0  # seconds in which the pool must have noticed
@@ -93,6 +94,41 @@ async def test_a_status_that_does_not_parse_is_an_error(build: Build) -> None:
     house.fakes[0].manifest = ""
     with pytest.raises(DecodeError):
         await house.links[0].status()
+
+
+@pytest.mark.parametrize("nested", [b'{"x":' * 100_000, b'{"epochs":' + b"[" * 100_000])
+async def test_a_status_nested_without_end_takes_only_its_worker_out(build: Build, nested: bytes) -> None:
+    house = await served(await build(2))
+    house.fakes[0].raw_status = nested
+    await eventually(lambda: house.workers[0].state is State.DOWN, PATIENCE)
+    assert (await house.gateway.handle(post(encapsulated(1000)))).status == 200
+
+
+@pytest.mark.parametrize(("fault", "missed"), [("hanging", 2), ("stopped", 2), ("failing", 0), ("nonsense", 0)])
+async def test_only_silence_is_missed(build: Build, fault: str, missed: int) -> None:
+    house = await build(1, single=True)
+    await house.settle()
+    fake = house.fakes[0]
+    match fault:
+        case "hanging":
+            fake.hang.add("/pool/status")
+        case "stopped":
+            await fake.stop()
+        case "failing":
+            fake.refuse["/pool/status"] = 503
+        case _:
+            fake.manifest = "nonsense"
+    for _ in range(2):
+        await poll(house.pool, house.workers[0], house.links[0])
+    assert (house.workers[0].state, house.workers[0].missed) == (State.DOWN, missed)
+
+
+async def test_a_refusal_names_the_message_and_the_status(build: Build) -> None:
+    house = await build(1, single=True)
+    house.fakes[0].refuse["/pool/nonce"] = 503
+    with pytest.raises(RefusedError) as caught:
+        await house.links[0].nonce()
+    assert (caught.value.message, caught.value.status) == (Message.NONCE, 503)
 
 
 async def test_nobody_listening_is_an_error() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.plan import MAX_DOUBT, Birth, Join, Publish, Step, View, elect, next_step, shortfall
 from gateway.pool import Worker
-from gateway.status import Held, Status
+from seclude.pool import Held, Status
 
 X, Y, Z = "aa" * 32, "bb" * 32, "cc" * 32
 OLD, NEW = "00" * 32, "11" * 32

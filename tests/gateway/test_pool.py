@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from gateway.pool import Pool, State, Worker
-from gateway.status import Held, Status
 from seclude.errors import UnknownKeyError
+from seclude.pool import Held, Status
 
 RELEASE = "00" * 32
 CORE = "aa" * 32
@@ -19,6 +19,10 @@ KEY = 15
 def status(core: str | None = CORE, *, ready: bool = True, epoch: int = 7) -> Status:
     held = () if core is None else (Held(epoch, core, frozenset({KEY})),)
     return Status(ready=ready, reasons=(), manifest=RELEASE, epochs=held)
+
+
+def nothing() -> None:
+    """Give nothing up."""
 
 
 def pool_of(*states: Status | None) -> Pool:
@@ -64,7 +68,7 @@ def test_an_epoch_that_is_no_longer_elected_has_no_worker() -> None:
 
 def test_of_two_workers_the_less_busy_one_is_chosen() -> None:
     pool = pool_of(status(), status())
-    with pool.carrying(pool.workers[0]):
+    with pool.carrying(pool.workers[0], nothing):
         for _ in range(50):
             assert pool.choose(KEY, set()) is pool.workers[1]
     assert pool.workers[0].inflight == 0
@@ -75,7 +79,7 @@ def test_load_is_spread_evenly() -> None:
     for _ in range(400):
         worker = pool.choose(KEY, set())
         assert worker is not None
-        worker.inflight += 1
+        worker.carried.add(lambda: None)
     loads = [worker.inflight for worker in pool.workers]
     # Two choices keep the fullest within a few of the mean; one choice at random would leave some 15 between them.
     assert max(loads) - min(loads) <= 6
@@ -89,7 +93,7 @@ def test_idle_workers_are_chosen_alike() -> None:
 
 def test_a_request_is_no_longer_in_flight_after_an_error() -> None:
     pool = pool_of(status())
-    with pytest.raises(ValueError, match="x"), pool.carrying(pool.workers[0]):
+    with pytest.raises(ValueError, match="x"), pool.carrying(pool.workers[0], nothing):
         raise ValueError("x")
     assert pool.workers[0].inflight == 0
 
@@ -108,6 +112,56 @@ def test_a_poll_that_began_before_a_failure_does_not_bring_the_worker_back() -> 
     assert pool.count(State.DOWN) == 1
     pool.observe(pool.workers[0], status(), pool.workers[0].generation)
     assert pool.count(State.READY) == 1
+
+
+def test_what_a_worker_has_is_given_up_after_two_polls_without_an_answer() -> None:
+    pool = pool_of(status(), status())
+    given_up: list[str] = []
+    with (
+        pool.carrying(pool.workers[0], lambda: given_up.append("first")),
+        pool.carrying(pool.workers[0], lambda: given_up.append("second")),
+        pool.carrying(pool.workers[1], lambda: given_up.append("other")),
+    ):
+        pool.miss(pool.workers[0])
+        assert (pool.workers[0].state, given_up) == (State.DOWN, [])
+        pool.miss(pool.workers[0])
+    assert sorted(given_up) == ["first", "second"]
+
+
+@pytest.mark.parametrize("heard", [status(), None])
+def test_only_polls_in_a_row_count_as_missed(heard: Status | None) -> None:
+    pool = pool_of(status())
+    given_up: list[bool] = []
+    with pool.carrying(pool.workers[0], lambda: given_up.append(True)):
+        for _ in range(3):
+            pool.miss(pool.workers[0])
+            pool.observe(pool.workers[0], heard, 0)
+    assert given_up == []
+
+
+def test_what_has_ended_is_not_given_up() -> None:
+    pool = pool_of(status())
+    given_up: list[bool] = []
+    with pool.carrying(pool.workers[0], lambda: given_up.append(True)):
+        pass
+    for _ in range(3):
+        pool.miss(pool.workers[0])
+    assert given_up == []
+
+
+def test_a_worker_that_lacks_a_key_gets_no_requests_for_it_until_it_is_polled() -> None:
+    both = Status(True, (), RELEASE, (Held(7, CORE, frozenset({KEY})), Held(8, OTHER, frozenset({17}))))
+    pool = pool_of(both, status())
+    pool.elect({7: CORE, 8: OTHER})
+    before = pool.workers[0].generation
+    pool.lacks(pool.workers[0], KEY)
+    assert able(pool) == {1}
+    assert pool.choose(17, set()) is pool.workers[0], "its other keys are as good as before"
+    assert pool.count(State.READY) == 2
+    pool.observe(pool.workers[0], both, before)
+    assert able(pool) == {1}, "a poll that began before cannot know better"
+    pool.observe(pool.workers[0], both, pool.workers[0].generation)
+    assert able(pool) == {0, 1}
 
 
 async def test_the_wait_for_a_worker_ends_when_one_gets_ready() -> None:

@@ -229,6 +229,17 @@ async def test_logs_and_metrics_name_no_peer_and_no_content(launch: Launch) -> N
         assert all(str(fake.port) not in text for fake in fakes)
 
 
+async def test_the_log_says_who_refused_what_with_which_status(launch: Launch) -> None:
+    fakes = two()
+    fakes[0].refuse["/pool/admit"] = 403
+    running = await launch(fakes, "--period", str(PERIOD))
+    await eventually(lambda: any(line.get("event") == "join" for line in running.lines()), 3.0)
+    line = next(line for line in running.lines() if line["event"] == "join")
+    assert {key: line[key] for key in ("worker", "member", "error", "message", "status")} == {
+        "worker": 1, "member": 0, "error": "RefusedError", "message": "/pool/admit", "status": 403
+    }  # fmt: skip
+
+
 async def test_what_happens_is_counted_in_closed_sets(launch: Launch) -> None:
     fakes = two()
     running = await started(launch, fakes)
@@ -275,23 +286,36 @@ def test_the_gateway_imports_nothing_that_could_decrypt() -> None:
 # Configuration.
 
 
+SLOTS = ("--t0", "1767225600", "--period", "600")
+SLOT_KEYS = "t0 = 0\nperiod_seconds = 600\n"
+POOL = SLOT_KEYS + 'workers = ["unix:/x", "unix:/y"]\n'
+
+
 def check(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
     status = main(["check-config", *flags])
     out, err = capsys.readouterr()
     return status, out + err
 
 
+async def test_a_clock_before_the_first_slot_is_a_reason_and_no_failure(launch: Launch) -> None:
+    running = await launch(two(), "--t0", str(int(time.time()) + PERIOD), "--period", str(PERIOD))
+    status, _, body = await running.fetch("/readyz")
+    assert status == 503
+    assert "clock before the first slot" in msgspec.json.decode(body)["reasons"]
+    assert (await running.fetch(GATEWAY_PATH, address=running.listen))[0] == 503
+
+
 def test_one_worker_must_be_declared_single(capsys: pytest.CaptureFixture[str]) -> None:
-    status, text = check(capsys, "--worker", "http://127.0.0.1:1")
+    status, text = check(capsys, *SLOTS, "--worker", "http://127.0.0.1:1")
     assert status == 2
-    assert text.startswith("workers: one worker has nobody to share its keys with")
-    status, text = check(capsys, "--worker", "http://127.0.0.1:1", "--single")
+    assert text.startswith("seclude-gateway: workers: one worker has nobody to share its keys with")
+    status, text = check(capsys, *SLOTS, "--worker", "http://127.0.0.1:1", "--single")
     assert status == 0
     assert "single = true" in text
 
 
 def test_one_worker_without_single_does_not_start() -> None:
-    command = [sys.executable, "-m", "gateway", "--listen", "127.0.0.1:0", "--worker", "http://127.0.0.1:1"]
+    command = [sys.executable, "-m", "gateway", *SLOTS, "--listen", "127.0.0.1:0", "--worker", "http://127.0.0.1:1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -300,17 +324,25 @@ def test_one_worker_without_single_does_not_start() -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ("", "workers: missing"),
+        ("", "workers: missing; give --worker, or set it in the file"),
+        ('workers = ["unix:/x", "unix:/y"]\nt0 = 0', "period_seconds: missing; give --period, or set it in the file"),
+        ('workers = ["unix:/x", "unix:/y"]\nperiod_seconds = 600', "t0: missing; give --t0, or set it in the file"),
         ("workers = []", "workers: "),
-        ('workers = ["http://127.0.0.1:1", "http://127.0.0.1:1"]', "workers[1]: the same worker is named twice"),
-        ('workers = ["http://192.0.2.1:1", "unix:/x"]', "workers[0]: the next hop is not loopback"),
-        ('workers = ["ftp://127.0.0.1", "unix:/x"]', "workers[0]: "),
-        ('workers = ["unix:/x", "unix:/y"]\nperiod_seconds = 0', "period_seconds"),
-        ('workers = ["unix:/x", "unix:/y"]\nt0 = -1', "t0"),
-        ('workers = ["unix:/x", "unix:/y"]\nlisten = "8081"', "listen: "),
-        ('workers = ["unix:/x", "unix:/y"]\nworker = 1', "worker: no such key"),
-        ('workers = ["unix:/x", "unix:/y"]\n[limits]\nmax_inflight = 0', "limits.max_inflight"),
-        ('workers = ["unix:/x", "unix:/y"]\n[timeouts]\nanswer = "long"', "timeouts.answer"),
+        (
+            SLOT_KEYS + 'workers = ["http://127.0.0.1:1", "http://127.0.0.1:1"]',
+            "workers[1]: the same worker is named twice",
+        ),
+        (SLOT_KEYS + 'workers = ["http://192.0.2.1:1", "unix:/x"]', "workers[0]: the next hop is not loopback"),
+        (SLOT_KEYS + 'workers = ["ftp://127.0.0.1", "unix:/x"]', "workers[0]: "),
+        (POOL.replace("600", "0"), "period_seconds: Expected `int` >= 1"),
+        (POOL.replace("t0 = 0", "t0 = -1"), "t0: Expected `int` >= 0"),
+        (POOL + 'listen = "8081"', "listen: "),
+        (POOL + 'listen = "0.0.0.0:1"', "listen: 0.0.0.0:1 is not loopback: put TLS in front"),
+        (POOL + 'admin = "0.0.0.0:1"\ninsecure_plaintext = true', "admin: 0.0.0.0:1 is not loopback"),
+        (POOL + "worker = 1", "worker: no such key"),
+        (POOL + "[limits]\nmax_inflight = 0", "limits.max_inflight"),
+        (POOL + '[timeouts]\nanswer = "long"', "timeouts.answer"),
+        (POOL + "[timeouts]\nanswer = 0", "timeouts.answer: Expected `float` > 0.0"),
     ],
 )
 def test_a_wrong_configuration_is_told_by_its_key(
@@ -325,7 +357,7 @@ def test_a_wrong_configuration_is_told_by_its_key(
 
 def test_plaintext_beyond_this_machine_must_be_asked_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
-    file.write_text('workers = ["http://192.0.2.1:1", "unix:/x"]\ninsecure_plaintext = true')
+    file.write_text(SLOT_KEYS + 'workers = ["http://192.0.2.1:1", "unix:/x"]\ninsecure_plaintext = true')
     assert check(capsys, "--config", str(file))[0] == 0
 
 
@@ -342,10 +374,10 @@ def test_flags_go_before_the_file(capsys: pytest.CaptureFixture[str], tmp_path: 
 def test_the_example_configuration_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     status, text = check(capsys, "--config", str(EXAMPLE))
     assert status == 0
-    assert main(["check-config", "--worker", "unix:/x", "--worker", "unix:/y"]) == 0
+    assert main(["check-config", *SLOTS, "--worker", "unix:/x", "--worker", "unix:/y"]) == 0
     defaults = capsys.readouterr().out
     differing = {line for line in text.splitlines() if line not in defaults.splitlines()}
-    assert {line.partition(" ")[0] for line in differing} <= {"workers", "t0"}, "the example shows the defaults"
+    assert {line.partition(" ")[0] for line in differing} == {"workers"}, "the example shows the defaults"
 
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+import gateway.link
 import gateway.route
 from gateway.pool import State
 from seclude.daemon.messages import Response
@@ -109,7 +110,7 @@ async def test_other_methods_are_refused(pair: House) -> None:
 # Retries.
 
 
-@pytest.mark.parametrize("behaviour", ["close", "503"])
+@pytest.mark.parametrize("behaviour", ["close", "503", "422"])
 async def test_what_was_surely_not_answered_goes_to_another_worker(trio: House, behaviour: str) -> None:
     for fake in trio.fakes[:2]:
         fake.behaviour = behaviour
@@ -149,6 +150,105 @@ async def test_a_worker_that_is_silent_may_be_at_work_so_nobody_else_is_asked(bu
     assert sum(seen(house)) == 1
     await eventually(lambda: sum(fake.gone for fake in house.fakes) == 1, 1.0)
     assert all(worker.inflight == 0 for worker in house.workers)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll so often that a worker that hangs is noticed in half a second."""
+    monkeypatch.setattr(gateway.link, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(gateway.link, "STATUS_TIMEOUT_SECONDS", 0.2)
+
+
+async def asked_first(house: House, behaviour: str) -> tuple[asyncio.Task[Response], int]:
+    """Ask, and return the place of the worker that has the request and now hangs as a stopped process does."""
+    for fake in house.fakes:
+        fake.behaviour = behaviour
+    asking = asyncio.create_task(ask(house, encapsulated(NOW)))
+    await eventually(lambda: sum(seen(house)) == 1, 2.0)
+    first = seen(house).index(1)
+    house.fakes[first].hang.add("/pool/status")
+    for fake in house.fakes:
+        if fake.index != first:
+            fake.behaviour = "answer"
+    return asking, first
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_a_worker_has_that_hangs_goes_to_another_one(build: Build) -> None:
+    house = await build(2, deadline=30.0)
+    await house.settle()
+    house.run()
+    asking, first = await asked_first(house, "hang")
+    async with asyncio.timeout(10):  # of the thirty seconds that an answer may take
+        assert await asking == Response(200, OHTTP_RES, ANSWER)
+    assert seen(house) == [1, 1]
+    assert house.workers[first].state is State.DOWN
+    assert house.retries == 1
+    await eventually(lambda: house.fakes[first].gone >= 1, 2.0)
+    assert all(worker.inflight == 0 for worker in house.workers)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_a_worker_has_begun_to_answer_is_not_given_up(build: Build) -> None:
+    house = await build(2, deadline=1.5)
+    await house.settle()
+    house.run()
+    asking, first = await asked_first(house, "hang_after_octet")
+    await eventually(lambda: house.workers[first].missed >= 2, 5.0)
+    assert (await asking).status == 504
+    assert sum(seen(house)) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_when_the_only_worker_hangs_the_answer_is_a_timeout(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.route, "PATIENCE_SECONDS", 0.1)
+    house = await build(1, single=True, deadline=30.0)
+    await house.settle()
+    house.run()
+    asking, _ = await asked_first(house, "hang")
+    async with asyncio.timeout(10):
+        assert (await asking).status == 504
+
+
+async def test_a_key_that_a_worker_lacks_is_not_asked_of_it_again(trio: House) -> None:
+    for fake in trio.fakes[:2]:
+        fake.behaviour = "422"
+    for _ in range(20):
+        assert (await ask(trio, encapsulated(NOW))).status == 200
+    assert max(seen(trio)[:2]) == 1
+    assert trio.pool.count(State.READY) == 3
+    for fake in trio.fakes:
+        fake.behaviour = "answer"
+    await trio.look()
+    for _ in range(50):
+        await ask(trio, encapsulated(NOW))
+    assert min(seen(trio)) > 1, "the next poll says what each of them holds"
+
+
+@pytest.mark.parametrize(("other", "answer"), [("503", 503), ("close", 502)])
+async def test_a_key_is_unknown_only_if_every_worker_says_so(trio: House, other: str, answer: int) -> None:
+    for odd in range(3):
+        for fake in trio.fakes:
+            fake.behaviour = other if fake.index == odd else "422"
+        await trio.look()
+        assert (await ask(trio, encapsulated(NOW))).status == answer
+    for fake in trio.fakes:
+        fake.behaviour = "422"
+    await trio.look()
+    response = await ask(trio, encapsulated(NOW))
+    assert (response.status, msgspec.json.decode(response.body)["type"]) == (422, OHTTP_KEY)
+
+
+@pytest.mark.parametrize("status", ["500", "502"])
+async def test_a_worker_that_fails_is_out_until_a_poll_finds_it_again(pair: House, status: str) -> None:
+    pair.fakes[0].behaviour = status
+    answers = Counter([(await ask(pair, encapsulated(NOW))).status for _ in range(30)])
+    assert answers == {502: 1, 200: 29}
+    assert pair.workers[0].state is State.DOWN
+    await pair.look()
+    assert pair.pool.count(State.READY) == 2
 
 
 async def test_every_worker_is_asked_at_most_once(trio: House) -> None:
@@ -229,6 +329,81 @@ async def test_a_client_that_goes_away_takes_its_request_with_it(pair: House) ->
     assert all(worker.inflight == 0 for worker in pair.workers)
 
 
+# Duplicates.
+
+
+async def test_a_copy_of_what_was_answered_is_refused_and_reaches_no_worker(pair: House) -> None:
+    body = encapsulated(NOW)
+    assert (await ask(pair, body)).status == 200
+    assert (await ask(pair, body)).status == 409
+    assert (await ask(pair, body)).status == 409
+    assert sum(seen(pair)) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["503", "422", "stopped", "unready"])
+async def test_what_surely_no_worker_began_may_come_again(
+    pair: House, behaviour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.route, "PATIENCE_SECONDS", 0.1)
+    body = encapsulated(NOW)
+    for fake in pair.fakes:
+        match behaviour:
+            case "stopped":
+                await fake.stop()
+            case "unready":
+                fake.ready = False
+            case _:
+                fake.behaviour = behaviour
+    if behaviour == "unready":
+        await pair.look()
+    assert (await ask(pair, body)).status in (422, 502, 503)
+    for fake in pair.fakes:
+        if behaviour == "stopped":
+            await fake.start()
+        fake.ready, fake.behaviour = True, "answer"
+    await pair.look()
+    assert (await ask(pair, body)).status == 200
+
+
+@pytest.mark.parametrize("behaviour", ["close", "hang", "500", "400"])
+async def test_what_a_worker_may_have_begun_may_not(build: Build, behaviour: str) -> None:
+    house = await build(2, deadline=0.5)
+    await house.settle()
+    body = encapsulated(NOW)
+    for fake in house.fakes:
+        fake.behaviour = behaviour
+    assert (await ask(house, body)).status in (400, 502, 504)
+    for fake in house.fakes:
+        fake.behaviour = "answer"
+    await house.look()
+    assert (await ask(house, body)).status == 409
+
+
+async def test_who_goes_away_before_a_worker_was_asked_may_come_again(pair: House) -> None:
+    for fake in pair.fakes:
+        fake.ready = False
+    await pair.look()
+    body = encapsulated(NOW)
+    asking = asyncio.create_task(ask(pair, body))
+    await asyncio.sleep(0.05)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    for fake in pair.fakes:
+        fake.ready = True
+    await pair.look()
+    assert (await ask(pair, body)).status == 200
+
+
+async def test_of_two_copies_at_once_one_is_answered(pair: House) -> None:
+    for fake in pair.fakes:
+        fake.delay = 0.1
+    body = encapsulated(NOW)
+    answers = await asyncio.gather(ask(pair, body), ask(pair, body))
+    assert sorted(answer.status for answer in answers) == [200, 409]
+    assert sum(seen(pair)) == 1
+
+
 # What a worker may say.
 
 
@@ -243,7 +418,7 @@ async def test_a_workers_refusal_is_written_anew(pair: House, status: int, passe
     assert problem["type"] == (OHTTP_KEY if status == 422 else "about:blank")
     assert b"evil" not in response.body
     assert b"who" not in response.body
-    assert sum(seen(pair)) == 1
+    assert sum(seen(pair)) == (2 if status == 422 else 1)
 
 
 @pytest.mark.parametrize("status", [100, 201, 204, 206, 301, 302, 401, 403, 404, 409, 418, 429, 500, 501, 502, 504])

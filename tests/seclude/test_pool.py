@@ -1,17 +1,16 @@
-"""What the gateway takes for a worker's status."""
+"""What a gateway takes for a worker's status, and a worker for a gateway's wish."""
 
 import json
 
 import pytest
 
-from gateway.status import Held, parse_status
 from seclude.errors import DecodeError
+from seclude.pool import Held, Status, parse_birth, parse_status, serialize_birth, serialize_status
 
 DIGEST = "0f" * 32
 GOOD = {
     "ready": True,
     "reasons": [],
-    "inflight": 3,
     "manifest": DIGEST,
     "epochs": [{"epoch": 7, "core": DIGEST, "key_ids": [14, 15]}],
 }
@@ -22,6 +21,15 @@ def test_a_status_is_read() -> None:
     assert status.ready
     assert not status.draining
     assert status.epochs == (Held(7, DIGEST, frozenset({14, 15})),)
+
+
+def test_what_is_written_is_read() -> None:
+    status = Status(
+        False, ("draining",), DIGEST, (Held(7, DIGEST, frozenset({200, 14, 15})), Held(8, DIGEST, frozenset()))
+    )
+    assert parse_status(serialize_status(status)) == status
+    assert serialize_birth(7) == b'{"epoch":7}'
+    assert parse_birth(serialize_birth(7)) == 7
 
 
 def test_fields_of_later_versions_are_passed_over() -> None:
@@ -55,7 +63,11 @@ def test_a_status_out_of_form_is_refused(change: dict[str, object]) -> None:
         parse_status(json.dumps({**GOOD, **change}).encode())
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"null", b"\xff", b"{" * 5000, b'{"ready": true}'])
+# Nested deeper than any parser's stack: as nothing that is known, in a field of a later version, in a field of ours.
+NESTED = (b"[" * 100_000, b'{"x":' * 100_000, b'{"epochs":' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"null", b"\xff", b"{" * 5000, b'{"ready": true}', *NESTED])
 def test_what_is_no_status_is_refused_without_repeating_it(data: bytes) -> None:
     with pytest.raises(DecodeError) as caught:
         parse_status(data)
@@ -67,3 +79,22 @@ def test_every_truncation_is_refused() -> None:
     for cut in range(len(data)):
         with pytest.raises(DecodeError):
             parse_status(data[:cut])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b'{"epoch":-1}',
+        b'{"epoch":9223372036854775808}',
+        b'{"epoch":1,"x":2}',
+        b'{"epoch":"1"}',
+        b"\xff",
+        *NESTED,
+    ],
+)
+def test_what_is_no_wish_for_a_birth_is_refused_without_repeating_it(data: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        parse_birth(data)
+    assert str(caught.value) == "the request for a birth does not have its form"
