@@ -125,7 +125,7 @@ async def seclude(trust: Path, *arguments: str) -> int:
     """Run the `seclude` command as a person would, and show both the command and its output."""
     print(f"\n$ seclude {' '.join(arguments)}\n", flush=True)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "seclude.client.main", "--trust", str(trust), *arguments, stderr=asyncio.subprocess.STDOUT
+        sys.executable, "-m", "seclude.client", "--trust", str(trust), *arguments, stderr=asyncio.subprocess.STDOUT
     )
     return await process.wait()
 

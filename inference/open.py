@@ -45,8 +45,8 @@ def open_request(data: bytes, keys: Mapping[int, HeldKey], insert: Callable[[int
     return Opened(opened.message, opened.sealer, failure)
 
 
-def answer_request(opened: Opened, task: Task, now: float) -> tuple[bytes, int]:
-    """Run the task for an opened request; return the encapsulated answer and the status inside it."""
+def answer_request(opened: Opened, task: Task, now: float) -> bytes:
+    """Run the task for an opened request; return the encapsulated answer."""
     try:
         if opened.failure is not None:
             raise opened.failure
@@ -55,7 +55,7 @@ def answer_request(opened: Opened, task: Task, now: float) -> tuple[bytes, int]:
         response = task(request)
     except Exception as exc:  # noqa: BLE001 - whatever went wrong, the peer gets a sealed answer and no word about it
         response = _problem(exc, now)
-    return opened.sealer.seal(bhttp.serialize_response(response)), response.status
+    return opened.sealer.seal(bhttp.serialize_response(response))
 
 
 def check_date(fields: tuple[bhttp.Field, ...], now: float) -> None:

@@ -39,7 +39,7 @@ def load_tasks(model: Path, threads: int) -> Task:
             request = bhttp.Request(b"POST", b"https", b"warm-up.invalid", path, JSON, content)
             data, opener = encapsulate_request(config, bhttp.serialize_request(request), aead=aead)
             opened = open_request(data, {0: HeldKey(config, key)}, lambda _id, _enc: None)
-            answer = bhttp.parse_response(opener.open(answer_request(opened, task, NOW)[0]))
+            answer = bhttp.parse_response(opener.open(answer_request(opened, task, NOW)))
             if answer.status != 200:
                 raise UsageError(f"the warm-up of {path.decode()} was answered with {answer.status}")
     return task

@@ -1,5 +1,14 @@
-"""`python -m relay` is `seclude-relay`."""
+"""`seclude-relay`, and `python -m relay`."""
 
-from relay.main import main
+from collections.abc import Sequence
 
-raise SystemExit(main())
+from seclude.entry import enter
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return enter("seclude-relay", "relay.main", "relay", arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -4,11 +4,7 @@ It sees addresses and ciphertext, and neither writes the one nor can read the ot
 """
 
 import argparse
-import asyncio
-import sys
-from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Annotated
 
@@ -17,24 +13,24 @@ from msgspec.structs import asdict
 
 from relay.keycache import KeyCache
 from relay.policy import Serve, admit, check_length, rebuild
-from seclude.daemon import config as configuration
-from seclude.daemon.addresses import parse_listen
 from seclude.daemon.admin import Admin, Metrics
-from seclude.daemon.lifecycle import CONFIG_STATUS, DrainTimes, Stop, announce, drain, run
+from seclude.daemon.command import CHECK_CONFIG, Command, DaemonConfig, listening_problems, serve_until_stop, show
+from seclude.daemon.config import Seconds
+from seclude.daemon.lifecycle import DrainTimes, Stop, run
+from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
 from seclude.daemon.messages import Request, Response
-from seclude.daemon.server import Server, ServerLimits
+from seclude.daemon.server import Server
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import ConfigError
 from seclude.ohttp.media import GATEWAY_PATH, OHTTP_REQ
+from seclude.pool import DRAINING
 
 EXAMPLE = """example:
   seclude-relay --listen 127.0.0.1:8080 --gateway http://127.0.0.1:8081 --admin 127.0.0.1:9080
 """
 EVENTS = {"keys_fetch_failed": frozenset({"error"}), "keys_fetched": frozenset[str]()}
 DEFAULTS = ServerLimits()
-
-Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,24 +45,20 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     keepalive: Seconds = DEFAULTS.keepalive
 
 
-class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
+class Timeouts(DrainTimes, frozen=True, forbid_unknown_fields=True):
     """How long the gateway may take, and how long stopping may."""
 
     gateway_connect: Seconds = UpstreamTimeouts().connect
     gateway_total: Seconds = UpstreamTimeouts().total
-    pre_stop: Seconds = DrainTimes().pre_stop
-    drain: Seconds = DrainTimes().drain
 
 
-class Config(Struct, frozen=True, forbid_unknown_fields=True):
+class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """relay.toml."""
 
     gateway: str
     listen: str = "127.0.0.1:8080"
     admin: str = "127.0.0.1:9080"
     uvloop: bool = True
-    log_text: bool = False
-    insecure_plaintext: bool = False
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 
@@ -112,71 +104,39 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
         insecure_plaintext=config.insecure_plaintext,
     )
     metrics.watch(lambda: server.inflight)
-    admin = Admin(metrics.registry, lambda: cache.reasons() + (["draining"] if stop.requested else []))
+    admin = Admin(metrics.registry, lambda: cache.reasons() + ([DRAINING] if stop.requested else []))
     try:
-        async with asyncio.TaskGroup() as tasks:
-            listen, admin_listen = await server.start(config.listen), await admin.start(config.admin)
-            keeper = tasks.create_task(cache.keep())
-            log.event("ready", listen=listen, admin=admin_listen)
-            announce(descriptor, listen=listen, admin=admin_listen)
-            await stop.wait()
-            await drain(server, DrainTimes(config.timeouts.pre_stop, config.timeouts.drain), log)
-            keeper.cancel()
+        await serve_until_stop(server, admin, config, stop, log, descriptor, [cache.keep])
     finally:
-        await admin.close()
         await gateway.close()
     return 0
 
 
-def check(config: Config) -> None:
-    """Raise ConfigError with every problem that is not one of types and ranges."""
-    problems = []
-    for key, address in (("listen", config.listen), ("admin", config.admin)):
-        try:
-            parse_listen(address)
-        except ConfigError as exc:
-            problems.append(f"{key}: {exc}")
+def problems(config: Config) -> Iterator[str]:
+    """Find what is wrong beyond types and ranges."""
+    yield from listening_problems(config)
     try:
         connect(config)
     except ConfigError as exc:
-        problems.append(f"gateway: {exc}")
-    if problems:
-        raise ConfigError("\n".join(problems))
+        yield f"gateway: {exc}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `seclude-relay`."""
-    flags = _parser().parse_args(arguments)
-    overrides = {"listen": flags.listen, "gateway": flags.gateway, "admin": flags.admin}
-    try:
-        config = configuration.load(flags.config, Config, overrides)
-        check(config)
-    except ConfigError as exc:
-        print(exc, file=sys.stderr)
-        return CONFIG_STATUS
-    if flags.command == "check-config":
-        print(configuration.show(config), end="")
-        return 0
-    log = Log("relay", events=EVENTS, text=config.log_text)
-    log.event("starting", version=version("seclude"))
-    return run(lambda stop: serve(config, stop, log, flags.announce), uvloop=config.uvloop, log=log)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="seclude-relay",
+    """Run `seclude-relay` and return its exit status."""
+    command = Command(
+        "relay",
+        Config,
+        problems,
         description="Forward Oblivious HTTP requests to one gateway, without saying whose they are (RFC 9458).",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example=EXAMPLE,
     )
-    parser.add_argument(
-        "command", nargs="?", choices=("serve", "check-config"), default="serve",
-        help="check-config prints every problem, or the configuration in effect",
-    )  # fmt: skip
-    parser.add_argument("--listen", metavar="HOST:PORT", help="address for devices, or unix:PATH")
-    parser.add_argument("--gateway", metavar="URL", help="the gateway: http://HOST:PORT, https://HOST or unix:PATH")
-    parser.add_argument("--admin", metavar="HOST:PORT", help="address for health and metrics; loopback only")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="relay.toml; flags go before it")
-    parser.add_argument("--announce", metavar="FD", type=int, help="write the bound addresses to this descriptor")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('seclude')}")
-    return parser
+    command.add_flag("gateway", "--gateway", metavar="URL", help="http://HOST:PORT, https://HOST or unix:PATH")
+
+    def act(flags: argparse.Namespace) -> int:
+        config = command.load(flags)
+        if flags.command == CHECK_CONFIG:
+            return show(config)
+        log = Log("relay", events=EVENTS, text=config.log_text)
+        return run(lambda stop: serve(config, stop, log, flags.announce), uvloop=config.uvloop, log=log)
+
+    return command.run(arguments, act)

@@ -105,7 +105,7 @@ class PolicyError(VerificationError):
 class TaskError(Error):
     """Raised on the device when the worker itself refuses a request; `status` is the inner HTTP status."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, message: str, *, status: int = 500) -> None:
         super().__init__(message)
         self.status = status
 

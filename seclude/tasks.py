@@ -86,7 +86,9 @@ class SummarizeRequest(Private, frozen=True):
     ]
     max_highlights: Annotated[
         Annotated[int, Meta(ge=1, le=MAX_HIGHLIGHTS)] | None,
-        Meta(description="At most so many highlights; null lets the worker choose, about a fifth and at most twelve."),
+        Meta(
+            description="At most so many highlights; null lets the worker choose, a fifth and three more, at most twelve."
+        ),
     ] = None
 
 

@@ -1,9 +1,11 @@
 """Fixtures that several folders share: the model, and one running stack of real processes."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import settings
 
 from tests.running import MODEL, Running, start_stack, stop_stack
@@ -16,6 +18,18 @@ settings.register_profile("drill", database=None)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose how examples are drawn."""
     settings.load_profile("drill" if "not drill" not in str(config.option.markexpr) else "steady")
+
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+LOOPED = {"daemon", "relay", "gateway"}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """Run what moves bytes on both loops: they deliver data, pauses and ends of connections in different orders."""
+    loops: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
+    if item.path.parent.name in LOOPED:
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ class Running:
 
     def seclude(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         """Run the `seclude` command against this stack."""
-        command = [sys.executable, "-m", "seclude.client.main", "--trust", str(self.trust), *arguments]
+        command = [sys.executable, "-m", "seclude.client", "--trust", str(self.trust), *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, timeout=120)
         return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -17,7 +17,7 @@ from seclude.tasks import Reason
 WEIGHTS: Final[dict[Reason, float]] = {
     "decision": 0.6,
     "promise": 0.5,
-    "problem": 0.5,
+    "problem": 0.6,
     "question": 0.5,
     "time": 0.4,
     "request": 0.4,
@@ -44,6 +44,11 @@ _MONTH: Final = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
     r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
+_FOREIGN_MONTH: Final = (
+    r"(?:januar|februar|märz|mai|juni|juli|oktober|dezember|janvier|février|mars|avril|juin|juillet|août|septembre|"
+    r"octobre|novembre|décembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|"
+    r"diciembre|gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre|dicembre)"
+)
 _HOUR: Final = r"(?:\d{1,2}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
 _SOME: Final = rf"(?:{_HOUR}|\d{{3}}|an?|half an|a few|a couple of)"
 _UNIT: Final = r"(?:min(?:ute)?s?|hours?|hrs?|days?|weeks?|months?|years?)"
@@ -61,6 +66,7 @@ TIME: Final = _any(
     r"(?<![\d.])\d{1,2}\.\d{1,2}\.(?!\d{5})",
     rf"\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\b",
     rf"\b{_MONTH}\.? \d{{1,2}}\b",
+    rf"\b\d{{1,2}}\.? (?:de )?{_FOREIGN_MONTH}\b",
     r"\b\d{1,2}(?:st|nd|rd|th)\b(?! (?:floor|street|time|place|st|avenue|ave|grade|year))",
     rf"\b(?:{_DAY}|{_FOREIGN_DAY}|tonight|tomorrow|tmrw?|tmw|noon|midnight|midday|eod|eow)\b",
     r"\b(?:next|this|the following) (?:week|weekend|month|year|morning|afternoon|evening|summer|winter)\b",
@@ -110,8 +116,8 @@ _CAPITAL_PLACE: Final = re.compile(
 DECISION: Final = _any(
     r"\b(?:let'?s|lets) (?!see\b|hope\b|be\b|face\b|not (?:worry|panic)|say\b)\w",
     r"\bwe(?:'ll| will|'re going to| are going to|'re gonna| should)\b",
-    r"\b(?:decided|agreed (?:to|on|that)|confirmed|settled|finali[sz]ed|approved|booked|booking|reserved|signed|"
-    r"scheduled|rescheduled|postponed|merged|shipped|hired|paid|bought|submitted|changed)\b",
+    r"\b(?:decided|agreed (?:to|on|that)|confirmed|i confirm|settled|finali[sz]ed|approved|booked|booking|reserved|"
+    r"signed|scheduled|rescheduled|postponed|merged|shipped|hired|paid|bought|submitted|changed)\b",
     r"\b(?:going|go|went) (?:with|ahead)\b",
     r"\b(?:the )?plan is\b",
     r"\bchange of plans?\b",
@@ -122,11 +128,13 @@ DECISION: Final = _any(
     r"^(?:actually|correction|scratch that|nvm|never ?mind)\b",
     r"\bmake (?:it|that) (?:\d|an?\b|the\b|one|two|three|four|five|six|seven|eight|nine|ten|on|at)",
     r"\b(?:it's|that's|is|are) (?:off|sorted|decided|final|happening)\b",
-    r"\b(?:\w{3,20}|\d{1,2}) it is\b",
+    r"\b(?!(?:yes|yeah|yep|sure|what|where|how|when|who|that|because|but|and|now|here|think|know|hope) )"
+    r"(?:\w{3,20}|\d{1,2}) it is\b",
     r"^(?:ok|okay|alright|great|fine|so)[, ]{1,2}\w{1,20}(?: \w{1,20}){0,4} then\b",
     r"\bwe (?:won|chose|picked|got) \w",
     r"\b(?:majority|voted?)\b",
     r"\bdeadline\b",
+    r"\b(?:summary|recap)\b.{0,20}:|\bto sum up\b|\btl;?dr\b",
     r"\bdue (?:on|by|date|tomorrow|today)\b",
     r"\b(?:is|are) not allowed\b",
     r"\bdon'?t (?:tell|say anything|mention)\b",
@@ -136,7 +144,12 @@ _TAKE_ON: Final = (
     r"ask|print|order|buy|pay|come|do|set|share|post|update|lend|borrow|text|email|reserve|organi[sz]e|prepare|deploy|"
     r"start|run|bake|be there)"
 )
+# "I bring the grill" says what will be, unless it says what is usual.
+_USUAL: Final = r"(?:always|usually|often|never|sometimes|every|each|normally)"
 PROMISE: Final = _any(
+    rf"(?:^|[,.;] |\b(?:and|then|so|ok|but) )i (?:also |just |only )?(?:bring|bake|book|pay|order|print|organi[sz]e|"
+    rf"prepare|reserve|hand in|pick up|do the|do a|make the|make a|take the|take care|cook|replace|send)\b"
+    rf"(?!.{{0,60}}\b{_USUAL}\b)",
     r"\b(?:i'll|i will|i'?m going to|i am going to|i'?m gonna|imma) "
     r"(?!be honest|admit|say\b|never\b|think\b|have to (?:see|check)|see\b|miss\b|love\b|die\b|cry\b)\w",
     rf"\b(?:i can|i could|happy to|ill) (?:also |probably |easily |just )?{_TAKE_ON}\b",
@@ -159,8 +172,9 @@ REQUEST: Final = _any(
     r"\bmake sure\b",
     r"\blet (?:me|us) know\b",
     r"\b(?:send|bring|give|tell|text|call|email|pay|show|lend|remind) (?:me|us)\b",
+    r"\b(?:you|we|i|they|everyone|everybody) must (?!be\b|have\b|say\b|admit\b)",
     r"\brsvp\b",
-    r"\b(?:someone|somebody|you) (?:should|must)\b",
+    r"\b(?:someone|somebody|you|one of us|one of you) (?:should|must|has to|have to)\b",
     r"\bwe owe\b|\byou owe\b|\bi owe\b",
 )
 PROBLEM: Final = _any(
@@ -199,6 +213,11 @@ _PHATIC: Final = re.compile(
     r"are you (?:kidding|serious|joking)|see|remember|isn'?t it|who knows|you know|why not|did you sleep well|"
     r"everyone (?:ok|okay|good)|good,? (?:and )?you|and you|wie geht'?s|ça va|qué tal|come stai)\W*$"
 )
+# "Sunday at five then": what follows from the talk before it.
+_THEN: Final = re.compile(
+    r"(?<!\bsince)(?<!\buntil)(?<!\btill)(?<!\bby)(?<!\bback)(?<!\beven)(?<!\bjust)(?<!\byou)(?<!\bnow and) then"
+    r"(?=[.!,;]|\W*$)"
+)
 # "I'll pay on the 28th, ok?" is a promise all the same.
 _TAG: Final = re.compile(r"[,.!] ?(?:ok(?:ay)?|right|yeah|yes|deal|cool|alright|fine|no)\s?[?\uff1f]+\W*$")
 _SENTENCE: Final = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"')\]])\s+|\n|(?<=[\u3002\uff01\uff1f])")
@@ -211,6 +230,8 @@ class Cues:
     reasons: frozenset[Reason]
     asks: bool
     """It holds a question that wants an answer: not one that wants company, and no "..., ok?"."""
+    stated: frozenset[Reason] = frozenset()
+    """Those of the reasons that stand in sentences that ask nothing."""
 
     @property
     def score(self) -> float:
@@ -235,7 +256,8 @@ def read_message(text: str) -> Cues:
     """Return the cues of all sentences together; it asks if one of them does."""
     each = [read_sentence(sentence) for sentence in sentences_of(text)]
     reasons = frozenset(reason for cues in each for reason in cues.reasons)
-    return Cues(reasons, any(cues.asks for cues in each))
+    stated = frozenset(reason for cues in each for reason in cues.stated)
+    return Cues(reasons, any(cues.asks for cues in each), stated)
 
 
 _ANYWHERE: Final[tuple[tuple[Reason, re.Pattern[str]], ...]] = (
@@ -250,6 +272,7 @@ _STATED: Final[tuple[tuple[Reason, re.Pattern[str]], ...]] = (
     ("promise", PROMISE),
     ("problem", PROBLEM),
 )
+CONCRETE: Final[frozenset[Reason]] = frozenset({"time", "place", "amount"})
 
 
 def read_sentence(text: str) -> Cues:
@@ -262,13 +285,16 @@ def read_sentence(text: str) -> Cues:
     tagged = _TAG.search(low) is not None
     tables = _ANYWHERE if asks and not tagged else _ANYWHERE + _STATED
     reasons = {reason for reason, pattern in tables if pattern.search(low)}
+    if not asks and _THEN.search(low) and reasons & CONCRETE:
+        reasons.add("decision")
     if _CAPITAL_PLACE.search(cased):
         reasons.add("place")
     if LINK.search(text):
         reasons.add("link")
     if asks:
         reasons.add("question")
-    return Cues(frozenset(reasons), asks and not tagged)
+    found = frozenset(reasons)
+    return Cues(found, asks and not tagged, frozenset() if asks else found)
 
 
 _SMALL_TALK: Final = frozenset(
@@ -280,7 +306,7 @@ _SMALL_TALK: Final = frozenset(
     same me too agreed deal exactly right true indeed totally absolutely definitely done noted got it i am we is that
     the all everyone guys team folks dear mate bro dude again today day have a nice to for and my just really such this
     works sounds what how are how's that's it's yay yess yesss hurray brilliant excellent wonderful cheap funny
-    hilarious
+    hilarious point
     ja nein danke bitte gut morgen hallo tschüss super oui non merci bonjour salut bien ciao sì grazie gracias hola vale
     zusammen passt bis bonne nuit buenas noches
     """.split()  # noqa: SIM905 (a list of words reads as one)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from inference.engine.cues import read_message, read_sentence, score, sentences_of
 from inference.engine.encoder import Encoder
 from inference.engine.language import looks_english, words_of
-from inference.engine.threads import Line, Threads, find_threads, read_line
+from inference.engine.lines import PLEDGES, Line, read_line
+from inference.engine.threads import Threads, find_threads
 from seclude.tasks import Highlight, Message, Reason, SummarizeRequest, SummarizeResponse
 
 MAX_ENCODED: Final = 300  # messages; about a second of one core
@@ -27,8 +28,10 @@ EXCERPT: Final = 400  # characters; a longer message is cut to its sentences wit
 CENTRALITY: Final = 0.3  # weight of being typical, against the cues
 NOVELTY: Final = 0.35  # weight of saying something new, against being relevant
 COMPANY: Final = 0.05  # what each further line that must be shown along costs
-FULL: Final = 10  # words of a message that says who does what; shorter ones say less
+FULL: Final = 8  # words of a message, with what it needs, that says who does what; shorter ones say less
+UNMET: Final = 0.3  # what it adds to a question for somebody or something that it got no answer
 SETTLED: Final = 0.75  # what the cues of an answered question are worth: the answer says the rest
+AGAIN: Final = 0.6  # similarity above which two messages of a person are about the same; others have about 0.2
 LATER: Final = 0.04  # bonus of the last line over the first: of two that say the same, the later one counts
 ENOUGH: Final = 0.25  # relevance below which a message is not worth a highlight, unless nothing else is there
 ENOUGH_BY_SIMILARITY: Final = 0.1  # the same where most cues are not known, as in another language
@@ -74,8 +77,8 @@ def summarize(request: SummarizeRequest, encoder: Encoder) -> SummarizeResponse:
 
 
 def default_highlights(lines: int) -> int:
-    """Return how many highlights a chat gets: a fifth, but room for a question and its answer."""
-    return min(DEFAULT_HIGHLIGHTS, lines // SHARE + 2, max(lines, 1))
+    """Return how many highlights a chat gets: a fifth, and room for a question and two answers."""
+    return min(DEFAULT_HIGHLIGHTS, lines // SHARE + 3, max(lines, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,11 @@ class _Unit:
     """A line that can be a highlight, by its position, and what comes with it."""
 
     head: int
+    line: Line
     needed: tuple[int, ...]
     """What must be shown with it, and itself."""
     wanted: tuple[int, ...]
-    """The same and the answers, if there is room."""
+    """The same, the answers, and what completes it."""
     merit: float
     fullness: float
 
@@ -100,9 +104,9 @@ def _units(lines: Sequence[Line], threads: Threads) -> list[_Unit]:
         if needed is None or line.small_talk:
             continue
         if len(needed) > 1 or latest[line.sender, line.low] == position:  # of what somebody repeats, the last time
-            fullness = min(1.0, line.words / FULL)
+            fullness = min(1.0, sum(lines[member].words for member in needed) / FULL)
             merit = _merit(lines, threads, position) * (0.6 + 0.4 * fullness)
-            units.append(_Unit(position, needed, threads.with_answers(needed), merit, fullness))
+            units.append(_Unit(position, line, needed, threads.with_answers(needed), merit, fullness))
     if len(units) <= MAX_ENCODED:
         return units
     by_merit = sorted(units, key=lambda unit: -unit.merit)
@@ -117,15 +121,35 @@ def _units(lines: Sequence[Line], threads: Threads) -> list[_Unit]:
 
 
 def _merit(lines: Sequence[Line], threads: Threads, position: int) -> float:
-    """Return how much the cues of a line say, 0 to 1; a question and its answer count together."""
-    line = lines[position]
-    merit = line.cues.score
-    if line.cues.asks and position in threads.answers:
-        merit = SETTLED * score(line.cues.reasons - {"question"})
-    question = threads.question_of(position)
-    if question is not None:
-        merit = max(merit, SETTLED * score(lines[question].cues.reasons - {"question"}))
-    return merit
+    """Return how much the cues of a line say, 0 to 1.
+
+    A question and its answer count together, what somebody takes on counts as what it was asked for, and what nobody
+    has answered or taken on counts more.
+    """
+    reasons = lines[position].cues.reasons
+    question = threads.asked.get(position)
+    asked = lines[question].cues.reasons - {"question", "request"} if question is not None else frozenset()
+    if lines[position].cues.asks and position in threads.answers:
+        return max(SETTLED * score(_told(lines, threads, position)), score(lines[position].cues.stated - {"request"}))
+    if threads.question_of(position) is not None:
+        return max(score(reasons), SETTLED * score(asked))
+    if position in threads.unmet:
+        return 1 - (1 - score(reasons | {"question"})) * (1 - UNMET)
+    if position in threads.agreed:
+        return score(reasons | {"decision"})
+    return score(reasons | asked if reasons & PLEDGES else reasons)
+
+
+def _told(lines: Sequence[Line], threads: Threads, question: int) -> set[Reason]:
+    """Return what a question and those of its answers that cannot stand without it tell together."""
+    asked = lines[question].cues.reasons
+    told = set(asked - {"question", "request"})
+    for answer in threads.answers[question]:
+        if threads.question_of(answer) == question:
+            told |= lines[answer].cues.reasons - {"question"}
+            if "request" in asked and lines[answer].accepts:
+                told.add("promise")
+    return told
 
 
 def _choose(
@@ -138,15 +162,16 @@ def _choose(
     typical = _centrality(similar) * np.array([unit.fullness for unit in units])
     relevance = (1 - CENTRALITY) * np.array([unit.merit for unit in units]) + CENTRALITY * typical
     relevance += LATER * np.linspace(0, 1, len(units))
+    relevance *= 1 - _superseded(units, similar)
     redundancy = np.zeros(len(units))
     shown: dict[int, Reason] = {}
     while True:
         room = budget - len(shown)
-        fresh = {i: _fresh(unit, shown, budget) for i, unit in enumerate(units) if unit.head not in shown}
+        fresh = {i: _fresh(unit, shown, room, budget) for i, unit in enumerate(units) if unit.head not in shown}
         value = {
             i: float(relevance[i] - NOVELTY * redundancy[i] - COMPANY * (len(lines) - 1))
             for i, lines in fresh.items()
-            if lines and len(lines) <= room
+            if lines
         }
         best = max(value, key=value.__getitem__, default=None)
         if best is None or (shown and relevance[best] < enough):
@@ -155,10 +180,31 @@ def _choose(
         redundancy = np.maximum(redundancy, similar[best])
 
 
-def _fresh(unit: _Unit, shown: Mapping[int, Reason], budget: int) -> list[int]:
-    """Return the lines that choosing a unit would add: without the answers if they could never fit."""
+def _superseded(units: Sequence[_Unit], similar: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how much of each the same person replaces later: a plan by a fact, or what was open by a decision."""
+    replaced = np.zeros(len(units))
+    for i, unit in enumerate(units):
+        for j in range(i + 1, len(units)):
+            if units[j].line.sender == unit.line.sender and similar[i, j] > AGAIN:
+                before, after = unit.line.cues.reasons, units[j].line.cues.reasons
+                if ("promise" in before - after and after) or "decision" in after - before:
+                    replaced[i] = max(replaced[i], similar[i, j])
+    return replaced
+
+
+def _fresh(unit: _Unit, shown: Mapping[int, Reason], room: int, budget: int) -> list[int]:
+    """Return the lines that choosing a unit would add: it and all its answers, or nothing if there is no room left.
+
+    Where the whole budget cannot hold them, as many of the answers as there is room for.
+    """
     fresh = [position for position in unit.wanted if position not in shown]
-    return fresh if len(unit.wanted) <= budget else [position for position in unit.needed if position not in shown]
+    if len(fresh) <= room:
+        return fresh
+    needed = [position for position in unit.needed if position not in shown]
+    if len(unit.wanted) <= budget or len(needed) > room:
+        return []
+    answers = [position for position in fresh if position not in needed]
+    return sorted(needed + answers[: room - len(needed)])
 
 
 def _centrality(similar: NDArray[np.float32]) -> NDArray[np.float64]:

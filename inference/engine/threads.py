@@ -9,74 +9,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inference.engine.cues import LINK, Cues, is_small_talk, read_message
-from inference.engine.language import plain
-from seclude.tasks import Reason
+from inference.engine.answers import REACH, find_answers, wants
+from inference.engine.cues import CONCRETE, is_small_talk, read_sentence, sentences_of
+from inference.engine.lines import BRIEF, OH, PLEDGES, REFERS, SHORT, Line
 
-REACH: Final = 8  # messages after a question in which its answer is looked for: later ones are about something else
 CHAIN: Final = 3  # lines that must be shown together; a longer chain is a conversation, not a highlight
 ANSWERS: Final = 3  # answers that are shown with one question
-SHORT: Final = 3  # words: too few to say by themselves who does what
-BRIEF: Final = 12  # words: an answer this short leans on its question
+CLEAR: Final = 9  # words: in a longer line the rest tells what "it" is
+WHOLE: Final = 7  # words of a promise or decision that stands alone: who, what, and to what
 
-_OH: Final = r"^(?:(?:oh|ah|aw+|hm+|well|haha\w{0,20}|lol|yay|wow|omg)[ ,.!]+){0,3}"
-_ACCEPTS: Final = re.compile(
-    _OH + r"(?:yes|yeah|yep|yup|ya|no|nope|nah|not me|ok|okay|k|sure|fine|will do|on it|done|of course|absolutely|"
-    r"definitely|me|i can|i'll|i will|i am|i'm|i do|i have|i've|ja|nein|oui|non|sí|si|sì|sim|não)\b|^\+1"
-)
-_PROPOSES: Final = re.compile(_OH + r"(?:i think|i'd|let'?s|we (?:should|could|can|will|are)|we'll)\b")
-# No answer, though it is said in place of one.
-_EVADES: Final = re.compile(
-    _OH + r"(?:not sure|no idea|idk|i don'?t know|dunno|good question|let me (?:check|see|think|ask)|maybe|who knows|"
-    r"hard to say|i'?ll (?:check|see|ask|think)|keine ahnung|je sais pas|no s[eé]|non so)\b"
-)
+_I: Final = re.compile(r"\bi\b")
 # How an answer, a correction or a remark on the line before begins.
 _LEANS: Final = re.compile(
-    _OH + r"(?:yes|yeah|yep|yup|ya|no|nope|nah|k|sure|agreed|deal|exactly|same|true|works|"
+    OH + r"(?:yes|yeah|yep|yup|ya|no|nope|nah|k|sure|agreed|deal|exactly|same|true|works|"
     r"sounds|looks like|good (?:idea|point|call|plan)|me|mine|both|either|neither|will do|on it|"
-    r"actually|instead|that's|that (?:is|was|works|sounds|one|would|might)|this (?:is|was|works)|these|those|which|"
-    r"it|it's|its|they|they're|he|he's|she|she's|him|her|them|there|if so|in that case|never ?mind|nvm|scratch that|"
-    r"correction|only if|i mean|i meant|of course|absolutely|definitely|maybe|probably|i think so|i don'?t think so|"
+    r"actually|instead|that's|that (?:is|was|works|sounds|one|would|might)|this (?:is|was|works)|these|those|"
+    r"which (?:is|was|means|would|might|works)|it|it's|its|they|they're|he|he's|she|she's|him|her|them|there|if so|"
+    r"in that case|never ?mind|nvm|scratch that|correction|only if|i mean|i meant|"
+    r"of course|absolutely|definitely|maybe|probably|i think so|i don'?t think so|"
     r"thanks|thank you|thx|the (?:one|other)|ja|nein|oui|non|sí|si|sì|sim|não)\b"
 )
 # These may also only open what follows, so a line that is long enough stands without them.
 _JOINS: Final = re.compile(
-    _OH + r"(?:ok|okay|fine|right|perfect|great|cool|nice|alright|"
+    OH + r"(?:ok|okay|fine|right|perfect|great|cool|nice|alright|"
     r"and|or|but|because|cause|cuz|so|then|also|plus|except|unless)\b"
 )
 # The same person goes on in the middle of a phrase.
 _CONTINUES: Final = re.compile(
     r"^(?:to|at|in|on|with|for|from|by|of|about|like|until|than|not|as|when|where|who|while|since|\*)(?:\b|(?<=\*))"
 )
-_POINTS: Final = re.compile(r"\b(?:it|that|this|he|she|him|her|they|them|one|there)\b")
-_IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_WANTS: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
-    (re.compile(r"\b(?:when|what time|which day|what day|how (?:long|late)|wann|quand|cuándo|quando)\b"), "time"),
-    (re.compile(r"\b(?:where|which (?:place|room)|wo|dónde|dove)\b"), "place"),
-    (re.compile(r"\b(?:how (?:much|many)|wie ?viele?|combien|cuántos?|quanto)\b"), "amount"),
+# "Until what time?": a question word and no more is about the line before.
+_BARE: Final = re.compile(
+    OH + r"(?:(?:and|so|but|ok|okay)[, ]{1,2})?(?:(?:at|by|from|since|until|till|for|to|with|um|bis|à|a|até) )?"
+    r"(?:what|which|how|when|where|who|why|wann|wo|wer|was|warum|wie|quand|où|qui|combien|quelle|cuándo|dónde|quién|qué|"
+    r"cuánto|quando|dove|chi|che|quanto|onde|quem)"
+    r"(?: (?:time|day|date|much|many|long|late|far|else|one|exactly|each|then|not|about|viele?|lange|uhr|heure|"
+    r"hora|ora))?"
+    r" ?[?\uff1f]"
 )
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Line:
-    """A message that has words, with what its surface tells."""
-
-    index: int
-    sender: str
-    text: str
-    low: str
-    words: int
-    cues: Cues
-    small_talk: bool
-
-
-def read_line(index: int, sender: str, text: str) -> Line:
-    """Read one message."""
-    low = plain(text).lower().strip()
-    unlinked = LINK.sub(" ", low)
-    # Scripts without spaces: two characters are about a word.
-    words = len(unlinked.split()) + len(_IDEOGRAPHS.findall(unlinked)) // 2
-    return Line(index, sender, text, low, words, read_message(text), is_small_talk(text))
+_POINTS: Final = re.compile(r"\b(?:it|that|this|he|she|him|her|they|them|one|there)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +55,22 @@ class Threads:
     """Positions in a sequence of lines, and what binds them."""
 
     answers: dict[int, tuple[int, ...]]
-    """Of a question: its answers. A question without an entry is open."""
+    """Of a question or a call for somebody: its answers. A question without an entry is open."""
+    asked: dict[int, int]
+    """Of an answer: its question. What settles a counter-question answers the first question."""
     needs: dict[int, int]
     """Of a dependent line: the line before it without which it must not be shown."""
+    completed: dict[int, tuple[int, int]]
+    """Of a statement that somebody asked about: that question and its first answer, without which it says half."""
+    agreed: frozenset[int]
+    """Statements that somebody else agreed to."""
+    unmet: frozenset[int]
+    """What asks for somebody, for help, or for a time, place or amount, and got no answer."""
 
     def question_of(self, position: int) -> int | None:
         """Return the question that a dependent line answers."""
-        question = self.needs.get(position)
-        return question if question is not None and position in self.answers.get(question, ()) else None
+        question = self.asked.get(position)
+        return question if question is not None and self.needs.get(position) == question else None
 
     def chain_of(self, position: int) -> tuple[int, ...] | None:
         """Return a line and what it cannot stand without, in order, or None if that is too long to show."""
@@ -103,30 +82,72 @@ class Threads:
         return tuple(reversed(chain))
 
     def with_answers(self, chain: tuple[int, ...]) -> tuple[int, ...]:
-        """Return a chain and what leans on its questions as their answers, in order; a counter-question needs none."""
+        """Return a chain with the answers to its questions and what completes it, in order, and so on for those."""
         shown = set(chain)
-        for member in chain:
-            if self.question_of(member) is not None:
-                continue
-            leaning = [answer for answer in self.answers.get(member, ()) if self.needs.get(answer) == member]
-            shown.update(leaning[:ANSWERS])
+        rest = list(chain)
+        while rest and len(shown) <= CHAIN + ANSWERS:
+            member = rest.pop(0)
+            found = (*self.answers.get(member, ())[:ANSWERS], *self.completed.get(member, ()))
+            rest += found
+            shown.update(found)
         return tuple(sorted(shown))
 
 
 def find_threads(lines: Sequence[Line]) -> Threads:
     """Find the answers of every question, and what every dependent line depends on."""
-    answers: dict[int, tuple[int, ...]] = {}
+    asked: dict[int, int] = {}  # of two questions that a line may answer, the later one
+    for position in range(len(lines)):
+        asked.update((answer, position) for answer in find_answers(lines, position))
+    answers = _settle(lines, asked)
     needs: dict[int, int] = {}
-    for position, line in enumerate(lines):
-        if line.cues.asks and (found := _answers(lines, position)):
-            answers[position] = found
-            for answer in found:
-                if lines[answer].words <= BRIEF or _leans(lines, answer):
-                    needs[answer] = position  # of two questions that it may answer, the later one
     for position in range(1, len(lines)):
-        if position not in needs and _leans(lines, position):
-            needs[position] = _before(lines, position)
-    return Threads(answers, needs)
+        before = _before(lines, position)
+        if position not in asked:
+            # A question of some words is a start by itself where what it leans on is none.
+            if _leans(lines, position) and not (before in needs and lines[position].asks_fully):
+                needs[position] = before
+        elif _leans(lines, position) or not _stands(lines[position], later=before != asked[position]):
+            needs[position] = asked[position]
+    completed, agreed = _upshots(lines, answers, needs)
+    unmet = frozenset(position for position, line in enumerate(lines) if position not in answers and wants(line))
+    return Threads(answers, asked, needs, completed, agreed, unmet)
+
+
+def _settle(lines: Sequence[Line], asked: dict[int, int]) -> dict[int, tuple[int, ...]]:
+    """Return the answers of every question, and let what settles a counter-question answer the first question."""
+    answers: dict[int, tuple[int, ...]] = {}
+    settled: set[int] = set()
+    for answer in sorted(asked):
+        if lines[answer].proposes or not lines[answer].cues.reasons & CONCRETE:
+            continue
+        while (counter := asked[answer]) in asked and lines[counter].proposes:
+            settled.add(counter)
+            answers[counter] = (*answers.get(counter, ()), answer)
+            asked[answer] = asked[counter]
+    for answer, question in sorted(asked.items()):
+        if answer not in settled:
+            answers[question] = (*answers.get(question, ()), answer)
+    return answers
+
+
+def _upshots(
+    lines: Sequence[Line], answers: dict[int, tuple[int, ...]], needs: dict[int, int]
+) -> tuple[dict[int, tuple[int, int]], frozenset[int]]:
+    """Return the statements that a question and its answer complete, and those that somebody agreed to."""
+    completed: dict[int, tuple[int, int]] = {}
+    agreed: set[int] = set()
+    for position in range(1, len(lines)):
+        before = _before(lines, position)
+        if lines[position].agrees and lines[before].sender != lines[position].sender:
+            agreed.add(before)
+    for question, found in answers.items():
+        if (about := needs.get(question)) is None or lines[about].cues.asks:
+            continue
+        if _BARE.match(lines[question].low) or (lines[question].proposes and lines[question].words <= SHORT):
+            completed.setdefault(about, (question, found[0]))
+        elif lines[found[0]].accepts:
+            agreed.add(about)
+    return completed, frozenset(agreed - {position for position in agreed if lines[position].cues.asks} - needs.keys())
 
 
 def _before(lines: Sequence[Line], position: int) -> int:
@@ -137,50 +158,44 @@ def _before(lines: Sequence[Line], position: int) -> int:
     return position - 1
 
 
-def _answers(lines: Sequence[Line], position: int) -> tuple[int, ...]:
-    """Return the lines of others that answer a question, as far as can be told."""
-    question = lines[position]
-    wanted = {reason for pattern, reason in _WANTS if pattern.search(question.low)}
-    found: list[int] = []
-    replies = 0
-    for later in range(position + 1, min(position + 1 + REACH, len(lines))):
-        line = lines[later]
-        if line.sender == question.sender:
-            if found or line.cues.asks:
-                break
-        elif _answers_one(line, wanted, prompt=not replies, first=not found):
-            found.append(later)
-            replies += 1
-        elif line.cues.asks and found:
-            break
-        else:
-            replies += 1
-    return tuple(found)
+def _stands(line: Line, *, later: bool) -> bool:
+    """Whether an answer says enough without its question.
 
-
-def _answers_one(line: Line, wanted: set[Reason], *, prompt: bool, first: bool) -> bool:
-    """Whether a line can be an answer to a question that wants to know about `wanted`."""
-    if _EVADES.match(line.low):
-        return False
-    if wanted & line.cues.reasons or _ACCEPTS.match(line.low):
+    It is long, goes on after thanks or a yes, or says in full what its writer will do; of one that comes `later`,
+    after other lines, it is enough that it says something of its own.
+    """
+    if line.words > BRIEF or (is_small_talk(sentences_of(line.low)[0]) and _goes_on(line)):
         return True
-    if first and _PROPOSES.match(line.low):
-        return True
-    if line.cues.asks:  # "at six?" proposes, while "why?" does not
-        return prompt and not wanted and bool(line.cues.reasons - {"question", "request"}) and line.words <= BRIEF
-    return prompt and not wanted
+    if later:
+        return bool(line.content and line.cues.reasons)
+    return line.words >= WHOLE and bool(line.cues.reasons & PLEDGES) and bool(_I.search(line.low))
 
 
 def _leans(lines: Sequence[Line], position: int) -> bool:
     """Whether a line says too little by itself."""
     line = lines[position]
+    if _BARE.match(line.low):
+        return True
     if line.words < SHORT or (line.words == SHORT and not _says_enough(line)):
         return True
     if _LEANS.match(line.low):
-        return line.words <= 2 * BRIEF
+        return line.words <= 2 * BRIEF and not _goes_on(line)
+    if REFERS.match(line.low):
+        return line.words <= CLEAR
+    if line.declines and "problem" not in line.cues.reasons:
+        return line.words <= BRIEF
     if _JOINS.match(line.low):
         return line.words <= SHORT or not line.cues.reasons
     return lines[position - 1].sender == line.sender and _CONTINUES.match(line.low) is not None
+
+
+def _goes_on(line: Line) -> bool:
+    """Whether a later sentence of a line says something that stands alone."""
+    return any(
+        read_sentence(sentence).reasons and not (_LEANS.match(sentence) or REFERS.match(sentence))
+        for sentence in sentences_of(line.low)[1:]
+        if len(sentence.split()) > SHORT
+    )
 
 
 def _says_enough(line: Line) -> bool:

@@ -44,6 +44,12 @@ _WOULD: Final = re.compile(
     re.IGNORECASE,
 )
 _LETS: Final = re.compile(r"\b([Ll]et)'s\b")
+# A sentence that starts with its verb: in a chat the writer is meant.
+_NO_SUBJECT: Final = re.compile(
+    r"(\A(?:(?:hello|hi)(?: \w{1,20}){0,2},?\s+)?|[.!?]\s+|\bsorry,? (?:but )?)(cannot|could not)"
+    r"(?= (?:make|come|join|attend|wait|talk|find|reach|open|get|see|go|help|do|say|stay|meet|call|sleep)\b)",
+    re.IGNORECASE,
+)
 LOOK_BACK: Final = 10  # characters before a verb; the longest word that opens a question
 _FULL: Final = {"m": " am", "re": " are", "ve": " have", "ll": " will"}
 
@@ -63,6 +69,7 @@ def formalise(draft: Draft) -> None:
     draft.apply("slang", _DONT_KNOW, "I do not know")
     draft.apply("slang", *_SLANG)
     draft.apply("contraction", _NOT, _negation)
+    draft.apply("slang", _NO_SUBJECT, lambda match: f"{match.group(1)}I {match.group(2).lower()}")
     draft.apply("contraction", _BE_OR_HAVE, lambda match: match.group(1) + (" has" if match.group(2) else " is"))
     draft.apply("contraction", _ENDINGS, lambda match: match.group(1) + _FULL[match.group(2).lower()])
     draft.apply("contraction", _WOULD, lambda match: match.group(1) + (" had" if match.group(3) else " would"))

@@ -61,7 +61,9 @@ SHORTHAND: Final = _table(
     u=you, r u=are you, u r=you are, pls=please, plz=please, thx=thanks, thnx=thanks, tmrw=tomorrow, tmr=tomorrow,
     tmw=tomorrow, ppl=people, cuz=because, coz=because, msg=message, abt=about, rn=right now,
     ur welcome=you're welcome, ur right=you're right, ur going=you're going, ur coming=you're coming,
-    ur late=you're late, ur not=you're not
+    ur late=you're late, ur not=you're not, sry=sorry, srry=sorry, soz=sorry, np=no problem, nvm=never mind, tho=though,
+    ofc=of course, rly=really, smth=something, prolly=probably, tonite=tonight, wknd=weekend, bday=birthday,
+    appt=appointment, c u=see you, c ya=see you, cya=see you
     """
 )
 

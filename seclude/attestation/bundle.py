@@ -130,7 +130,7 @@ def parse_core(data: bytes) -> Core:
 
 def serialize_bundle(bundle: Bundle) -> bytes:
     """Return the encoding of a bundle; parts over their limits are a `UsageError`."""
-    if not len(bundle.core) <= MAX_CORE or len(bundle.evidence) > MAX_EVIDENCE or len(bundle.proofs) > MAX_PROOFS:
+    if len(bundle.core) > MAX_CORE or len(bundle.evidence) > MAX_EVIDENCE or len(bundle.proofs) > MAX_PROOFS:
         raise UsageError("a part of the bundle is over its limit")
     return Writer().raw(BUNDLE_HEAD).vec16(bundle.core).vec32(bundle.evidence).vec32(bundle.proofs).getvalue()
 

@@ -42,8 +42,6 @@ class Policy:
     minimum_firmware: int = 1
     clock_skew_seconds: int = 30
     """How far in the future evidence may seem to be dated."""
-    allow_debug: bool = False
-    """Never true: a platform in debug mode shows its memory to its owner."""
 
     def __post_init__(self) -> None:
         problem = check_names(self.role, self.origin)
@@ -61,8 +59,6 @@ class Policy:
             raise ConfigError("policy: minimum_firmware must be a 32-bit number")
         if not 0 <= self.clock_skew_seconds <= MAX_SKEW_SECONDS:
             raise ConfigError(f"policy: clock_skew_seconds must be 0 to {MAX_SKEW_SECONDS}")
-        if self.allow_debug:
-            raise ConfigError("policy: allow_debug cannot be set; a debug platform hides nothing")
 
     def for_measurement(self, own: bytes) -> Self:
         """Return the policy of a worker, which shares keys with its own measurement and no other."""

@@ -145,7 +145,7 @@ def verify_chain(certificate: bytes, roots: tuple[bytes, ...], now: float) -> Pl
 
     Serial numbers decide nothing: vendors' certificates exist with serial number 0.
     """
-    pinned = [_load_root(root) for root in roots]
+    pinned = [load_root(root) for root in roots]
     try:
         leaf = _load(certificate)
         public_key = leaf.public_key()
@@ -184,25 +184,25 @@ def verify_signature(signed: SignedReport, platform: Platform) -> Report:
     return report
 
 
-def _load(certificate: bytes) -> x509.Certificate:
-    """Read a certificate without the warning that a serial number of 0 or less draws: it is not looked at."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return x509.load_der_x509_certificate(certificate)
-
-
-def _load_root(root: bytes) -> x509.Certificate:
-    """Read a pinned root, which is ours to get right."""
+def load_root(root: bytes) -> x509.Certificate:
+    """Read a root that is to be pinned, which is ours to get right; raises `ConfigError`."""
     try:
         certificate = _load(root)
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         _check_shape(certificate, is_ca=True)
         is_root = _is_issued_by(certificate, certificate)
     except BROKEN:
-        raise ConfigError("policy: a pinned simulated root is not a well-formed root certificate") from None
+        raise ConfigError("a pinned simulated root is not a well-formed root certificate") from None
     if [name.value for name in names] != [ROOT_NAME] or not is_root:
-        raise ConfigError(f'policy: a pinned simulated root is not a self-signed "{ROOT_NAME}"')
+        raise ConfigError(f'a pinned simulated root is not a self-signed "{ROOT_NAME}"')
     return certificate
+
+
+def _load(certificate: bytes) -> x509.Certificate:
+    """Read a certificate without the warning that a serial number of 0 or less draws: it is not looked at."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return x509.load_der_x509_certificate(certificate)
 
 
 def _check_shape(certificate: x509.Certificate, *, is_ca: bool) -> None:

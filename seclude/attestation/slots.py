@@ -6,9 +6,9 @@ from typing import Final
 
 from seclude.errors import ConfigError
 
-MAX_EPOCH: Final = (1 << 64) - 1  # what the core's field holds
 MAX_PERIOD_SECONDS: Final = 7 * 86_400  # a key that lives for three weeks is no longer forward secret
 MAX_T0: Final = 1 << 40  # seconds; far beyond any date, and exact in a float
+NOT_BEGUN: Final = "clock before the first slot"  # why a party is not ready while `Slots.have_begun` is false
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,13 @@ class Slots:
 
     def epoch_at(self, now: float) -> int:
         """Return the epoch whose slot holds `now`; raises `ConfigError` before t0, when no key may exist."""
-        if not math.isfinite(now) or now < self.t0:
+        if not self.have_begun(now):
             raise ConfigError("the clock stands before t0, the first slot; one of them is wrong")
         return int(now - self.t0) // self.period_seconds
+
+    def have_begun(self, now: float) -> bool:
+        """Whether `now` lies in any slot; before the first one no key may exist."""
+        return math.isfinite(now) and now >= self.t0
 
     def start(self, epoch: int) -> int:
         """Return the first second of an epoch's slot."""

@@ -139,11 +139,11 @@ async def _rewrite(arguments: argparse.Namespace) -> None:
 async def _verify(arguments: argparse.Namespace) -> None:
     file = _trust_file(arguments)
     trust = load_trust(file)
-    if not arguments.json:
-        print(f"trust file: {file}\n")
     steps: list[Step] = []
 
     def observe(step: Step) -> None:
+        if not (steps or arguments.json):
+            print(f"trust file: {file}\n")
         steps.append(step)
         if not arguments.json:
             print(render_step(step), flush=True)
@@ -254,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max",
         type=_highlights,
         metavar="N",
-        help=f"at most N highlights, up to {MAX_HIGHLIGHTS} (default: about a fifth)",
+        help=f"at most N highlights, up to {MAX_HIGHLIGHTS} (default: a fifth and three more, at most 12)",
     )
     verb.add_argument("--date-order", choices=("dmy", "mdy", "ymd"), help="how the file writes dates, if it is unclear")
     verb.set_defaults(run=_summarize)
@@ -274,7 +274,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(run=_verify)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 from seclude import bhttp
 from seclude.attestation.verify import Step, TrustedPool, verify_bundle
 from seclude.client.trust import Trust
-from seclude.daemon.upstream import Upstream, UpstreamResponse, UpstreamTimeouts
+from seclude.daemon.messages import UpstreamResponse
+from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import (
     DATE,
     OHTTP_KEY,
@@ -143,7 +144,7 @@ class Client:
     async def _post_json(self, path: str, content: bytes) -> bytes:
         if len(content) > MAX_REQUEST_BYTES:
             raise TaskError(
-                413, f"the request has {len(content)} octets; the largest is {MAX_REQUEST_BYTES}: send less"
+                f"the request has {len(content)} octets; the largest is {MAX_REQUEST_BYTES}: send less", status=413
             )
         response = await self._post_dated(path, content, formatdate(self._clock(), usegmt=True).encode())
         if response.status == 400 and _problem_of(response).type == DATE:
@@ -153,9 +154,8 @@ class Client:
                 response = await self._post_dated(path, content, corrected)
         if response.status != 200:
             problem = _problem_of(response)
-            raise TaskError(
-                response.status, problem.detail or problem.title or f"the worker answered {response.status}"
-            )
+            sentence = problem.detail or problem.title or f"the worker answered {response.status}"
+            raise TaskError(sentence, status=response.status)
         return response.content
 
     async def _post_dated(self, path: str, content: bytes, date: bytes) -> bhttp.Response:
@@ -224,7 +224,7 @@ def _refusal(answer: UpstreamResponse, problem: Problem) -> Error:
         case 504:
             return UpstreamError("the gateway did not answer in time; ask for less, or try again later", timed_out=True)
         case 413:
-            return TaskError(413, "the request is too large for the relay; send fewer messages")
+            return TaskError("the request is too large for the relay; send fewer messages", status=413)
         case status:
             return UpstreamError(f"the relay refused the request (status {status}); check `relay` in the trust file")
 

@@ -9,6 +9,7 @@ from seclude.errors import ConfigError
 
 MAX_PORT: Final = 65535
 PATH: Final = re.compile(r"[!-~]{1,107}")  # sun_path has 108 octets; what is logged is one word
+PLAINTEXT: Final = "put TLS in front of a loopback address or a Unix socket, or set insecure_plaintext"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,12 @@ class ListenAddress:
         if self.path is not None:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def require_local(address: ListenAddress, remedy: str) -> None:
+    """Raise ConfigError for an address that others than this machine can reach; `remedy` says what to do."""
+    if not address.is_local:
+        raise ConfigError(f"{address} is not loopback: {remedy}")
 
 
 def parse_listen(text: str) -> ListenAddress:

@@ -1,6 +1,6 @@
 """The operator's listener: is it alive, is it ready, what does it count, which version. Never on the public port.
 
-Timing and size counters are an oracle for traffic analysis, so this listens on loopback unless told otherwise.
+Timing and size counters are an oracle for traffic analysis, so this listens on loopback or a Unix socket only.
 """
 
 from bisect import bisect_left
@@ -12,9 +12,11 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from seclude.daemon.addresses import parse_listen, require_local
+from seclude.daemon.limits import ServerLimits
 from seclude.daemon.messages import Request, Response
 from seclude.daemon.problems import REASONS, STATUSES, refusal
-from seclude.daemon.server import GONE_STATUS, Exchange, Server, ServerLimits
+from seclude.daemon.server import GONE_STATUS, Exchange, Server
 
 JSON: Final = "application/json"
 LIMITS: Final = ServerLimits(max_body_bytes=0, max_inflight=32, max_connections=64)  # scrapers and probes, no bodies
@@ -60,19 +62,14 @@ class Metrics:
 class Admin:
     """Serves /livez, /readyz, /metrics and /version."""
 
-    def __init__(
-        self,
-        metrics: CollectorRegistry,
-        readiness: Callable[[], Sequence[str]],
-        *,
-        insecure_plaintext: bool = False,
-    ) -> None:
+    def __init__(self, metrics: CollectorRegistry, readiness: Callable[[], Sequence[str]]) -> None:
         self._metrics = metrics
         self._readiness = readiness
-        self._server = Server(self.handle, LIMITS, name="the admin port", insecure_plaintext=insecure_plaintext)
+        self._server = Server(self.handle, LIMITS, name="the admin port")
 
     async def start(self, listen: str) -> str:
         """Listen, and return the address really bound; raises ConfigError for one that is not loopback."""
+        check_admin(listen)
         return await self._server.start(listen)
 
     async def close(self) -> None:
@@ -93,6 +90,11 @@ class Admin:
         if request.path == "/version":
             return _json(200, {"version": version("seclude")})
         return _json(200, {"live": True})
+
+
+def check_admin(listen: str) -> None:
+    """Raise ConfigError for an address that is none, or that others than this machine can reach."""
+    require_local(parse_listen(listen), "the admin port is for this machine only, whatever insecure_plaintext says")
 
 
 def _json(status: int, value: dict[str, object]) -> Response:

@@ -8,9 +8,10 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import FieldInfo, fields
 
 from seclude.errors import ConfigError
@@ -18,15 +19,31 @@ from seclude.errors import ConfigError
 T = TypeVar("T", bound=msgspec.Struct)
 Table = dict[str, object]
 
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+"""A limit of time; of 0 some would say that there is no limit, and others that nothing may pass."""
+Delay = Annotated[float, Meta(ge=0, le=3600)]
+"""A time that may be none at all, in seconds."""
+
 MAX_CONFIG_BYTES: Final = 1 << 20  # octets; ours have a screenful, and the wrong file should not fill the memory
 _PATH: Final = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 
-def load(path: Path | None, kind: type[T], overrides: Mapping[str, object] | None = None) -> T:
-    """Return the configuration; `overrides` that are None count as not given. ConfigError lists every problem."""
-    table = read(path)
-    table.update({key: value for key, value in (overrides or {}).items() if value is not None})
-    problems = list(_problems(table, kind, ""))
+def load(
+    path: Path | None,
+    kind: type[T],
+    overrides: Mapping[str, object] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> T:
+    """Return the configuration; ConfigError lists every problem, one in a line.
+
+    `overrides` go by the path of their key, such as "launch.listen", and those that are None count as not given.
+    `flags` has the flag for a key, to be named where a key is missing.
+    """
+    table = _read(path)
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _put(table, key, value)
+    problems = list(_problems(table, kind, "", flags or {}))
     if problems:
         raise ConfigError("\n".join(problems))
     try:
@@ -35,8 +52,12 @@ def load(path: Path | None, kind: type[T], overrides: Mapping[str, object] | Non
         raise ConfigError(str(exc)) from None
 
 
-def read(path: Path | None) -> Table:
-    """Return the file as a table, without judging its keys; raises ConfigError."""
+def show(config: msgspec.Struct) -> str:
+    """Return the effective configuration as TOML."""
+    return "\n".join(_lines(config, "")) + "\n"
+
+
+def _read(path: Path | None) -> Table:
     if path is None:
         return {}
     try:
@@ -47,29 +68,33 @@ def read(path: Path | None) -> Table:
         return tomllib.loads(data.decode())
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ConfigError(f"{path}: not TOML: {exc}") from None
 
 
-def show(config: msgspec.Struct) -> str:
-    """Return the effective configuration as TOML."""
-    return "\n".join(_lines(config, "")) + "\n"
+def _put(table: Table, key: str, value: object) -> None:
+    outer, _, inner = key.partition(".")
+    if not inner:
+        table[outer] = value
+    elif isinstance(nested := table.setdefault(outer, {}), dict):  # anything else is reported as what it is
+        _put(nested, inner, value)
 
 
-def _problems(table: Table, kind: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+def _problems(table: Table, kind: type[msgspec.Struct], prefix: str, flags: Mapping[str, str]) -> Iterator[str]:
     known = {field.encode_name: field for field in fields(kind)}
     for key in sorted(table.keys() - known.keys()):
         yield f"{prefix}{key}: no such key"
     for key, field in known.items():
         if key in table:
-            yield from _value_problems(table[key], field, f"{prefix}{key}")
+            yield from _value_problems(table[key], field, f"{prefix}{key}", flags)
         elif field.required:
-            yield f"{prefix}{key}: missing"
+            flag = flags.get(f"{prefix}{key}")
+            yield f"{prefix}{key}: missing" + (f"; give {flag}, or set it in the file" if flag else "")
 
 
-def _value_problems(value: object, field: FieldInfo, path: str) -> Iterator[str]:
+def _value_problems(value: object, field: FieldInfo, path: str, flags: Mapping[str, str]) -> Iterator[str]:
     if isinstance(value, dict) and isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-        yield from _problems(value, field.type, f"{path}.")
+        yield from _problems(value, field.type, f"{path}.", flags)
         return
     try:
         msgspec.convert(value, field.type)

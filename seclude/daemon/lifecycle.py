@@ -11,25 +11,22 @@ import contextlib
 import os
 import resource
 import signal
-import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Protocol
 
 import msgspec
 
+from seclude.daemon.config import Delay
 from seclude.daemon.log import Log
 from seclude.errors import ConfigError
 
-CONFIG_STATUS = 2  # as for wrong flags: starting again will not help
 
-
-@dataclass(frozen=True, slots=True)
-class DrainTimes:
+class DrainTimes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the steps of stopping may take, in seconds."""
 
-    pre_stop: float = 0.0  # 5 behind a balancer that probes every few seconds; 0 where there is none
-    drain: float = 30.0  # a long answer on a slow model; a supervisor must wait longer than both together
+    pre_stop: Delay = 0.0  # 5 behind a balancer that probes every few seconds; 0 where there is none
+    drain: Delay = 30.0  # a long answer on a slow model; a supervisor must wait longer than both together
 
 
 class Drainable(Protocol):
@@ -50,7 +47,6 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self.signal: str | None = None
 
     @property
     def requested(self) -> bool:
@@ -61,25 +57,22 @@ class Stop:
         """Return when the daemon should stop."""
         await self._event.wait()
 
-    def request(self, signal_name: str | None = None) -> None:
+    def request(self) -> None:
         """Ask the daemon to stop."""
-        self.signal = signal_name
         self._event.set()
 
 
 def run(main: Callable[[Stop], Awaitable[int]], *, uvloop: bool, log: Log) -> int:
-    """Run a daemon until it ends, and return its exit status: 0, or 2 for what it cannot start with.
+    """Run a daemon until it ends, and return its exit status.
 
-    Any other exception passes on, so that the process ends with 1; the log then names its class.
+    A ConfigError that ends it passes on as itself, out of whatever groups it was raised in. So does every other
+    exception, after which the process ends with 1; the log then names its class.
     """
     log.install()
+    log.event("starting", version=version("seclude"))
     _raise_descriptor_limit()
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory(uvloop)) as runner:
-            status = runner.run(_main(main, log))
-    except ConfigError as exc:
-        print(exc, file=sys.stderr)
-        return CONFIG_STATUS
+    with asyncio.Runner(loop_factory=_loop_factory(uvloop)) as runner:
+        status = runner.run(_main(main, log))
     log.event("stopped", status=status)
     return status
 
@@ -94,7 +87,7 @@ async def _main(main: Callable[[Stop], Awaitable[int]], log: Log) -> int:
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
         log.event("stopping", signal=number.name)
-        stop.request(number.name)
+        stop.request()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, first, number)

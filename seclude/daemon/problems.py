@@ -63,6 +63,7 @@ STATUSES: Final[dict[int, Row]] = {
     417: Row(417, "Expectation Failed", "expectation"),
     422: Row(422, "Unprocessable Content", "unknown_key"),
     429: Row(429, "Too Many Requests", "rate"),
+    431: Row(431, "Request Header Fields Too Large", "head_too_large"),
     500: Row(500, "Internal Server Error", "internal"),
     502: Row(502, "Bad Gateway", "upstream_down"),
     503: Row(503, "Service Unavailable", "busy"),

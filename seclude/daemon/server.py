@@ -6,40 +6,26 @@ nothing about a peer. aiohttp does the parsing and is not visible outside this m
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from socket import gaierror
 from time import perf_counter
 from typing import Final, cast
 
 from aiohttp import HttpVersion11, web
 
-from seclude.daemon.addresses import ListenAddress, parse_listen
+from seclude.daemon.addresses import PLAINTEXT, ListenAddress, parse_listen, require_local
+from seclude.daemon.arrival import ArrivingBody, Load
+from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
-from seclude.daemon.messages import BodyReader, Handler, Request, Response
-from seclude.daemon.problems import CLIENT_GONE, PeerTimeoutError, answer_for, refusal
-from seclude.errors import BusyError, ConfigError, DecodeError, TooLargeError, UsageError
-
-__all__ = ["BodyReader", "Exchange", "Handler", "Observer", "Request", "Response", "Server", "ServerLimits"]
+from seclude.daemon.messages import Handler, Request, Response
+from seclude.daemon.problems import CLIENT_GONE, answer_for, refusal
+from seclude.errors import ConfigError, UsageError
 
 GONE_STATUS: Final = 499  # counted, never sent: the client went away before the answer
 ARRIVAL_GRACE: Final = 0.5  # seconds; a request sent before its client could know of the end arrives within this
 CLOSE_GRACE: Final = 0.1  # seconds for a cancelled handler to unwind; aiohttp reads 0 as "for ever"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """What a peer may make the server hold, and for how long; seconds and octets."""
-
-    max_body_bytes: int = (1 << 20) + (1 << 16)  # a request of 1 MiB and what encapsulation and padding add to it
-    max_head_bytes: int = 8190  # one line or one field; RFC 9110, section 4.1, asks for 8000 in a request target
-    max_fields: int = 64  # a browser behind two proxies sends about thirty
-    header_timeout: float = 10.0  # one head is one packet; ten seconds forgive three lost ones
-    body_timeout: float = 30.0  # 1 MiB at 35 kB/s, the slow end of a mobile network
-    send_timeout: float = 30.0  # the same for a peer that does not read its answer
-    keepalive: float = 75.0  # longer than the pools of our own clients, so that they close first
-    max_inflight: int = 512  # 1 MiB each at the worst: half a gigabyte
-    max_connections: int = 4096  # silent ones cost a descriptor and about 20 kB each
-    linger: float = 2.0  # to read on after a refusal, so that the answer is not lost in a reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +63,24 @@ class Server:
         self._insecure_plaintext = insecure_plaintext
         self._listener: asyncio.Server | None = None
         self._web: _Web | None = None
-        self._inflight = 0
+        self._load = Load(self.limits)
+        self._handling = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._retiring = False
 
     @property
     def inflight(self) -> int:
-        """How many requests are with the handler."""
-        return self._inflight
+        """How many requests are being answered; one whose body is still on its way is not among them."""
+        return self._load.inflight
 
     async def start(self, listen: str) -> str:
         """Listen, and return the address really bound in the same form; raises ConfigError."""
         if self._web is not None:
             raise UsageError("a server starts once")
         address = parse_listen(listen)
-        if not (address.is_local or self._insecure_plaintext):
-            raise ConfigError(
-                f"{self._name} would serve plaintext on {address}, which is not loopback: "
-                "put TLS in front of a loopback address or a Unix socket, or set insecure_plaintext"
-            )
+        if not self._insecure_plaintext:
+            require_local(address, PLAINTEXT)
         self._web = _Web(self)
         loop = asyncio.get_running_loop()
         try:
@@ -105,7 +89,7 @@ class Server:
                 return str(address)
             self._listener = await loop.create_server(self._web, address.host, address.port, backlog=1024)
         except OSError as exc:
-            raise ConfigError(f"cannot listen on {address}: {exc.strerror}") from exc
+            raise ConfigError(f"cannot listen on {address}: {_cause(exc)}") from exc
         return str(ListenAddress(address.host, self._listener.sockets[0].getsockname()[1]))
 
     def retire_connections(self) -> None:
@@ -135,8 +119,8 @@ class Server:
     async def serve(self, raw: web.BaseRequest) -> web.Response:
         """Answer one request; called by aiohttp, once per head that parsed."""
         started = perf_counter()
-        body = _Body(raw, self.limits)
-        refused = _refuse_head(raw)
+        body = ArrivingBody(raw, self.limits, self._load)
+        refused = _refuse_head(raw, self.limits.max_head_bytes)
         try:
             response = refused or await self._answer(raw, body)
         except asyncio.CancelledError:
@@ -150,12 +134,14 @@ class Server:
             answer.force_close()  # where a body was not read or is in doubt, the next head cannot be found
         return answer
 
-    async def _answer(self, raw: web.BaseRequest, body: "_Body") -> Response:
-        if self._inflight >= self.limits.max_inflight:
-            return answer_for(BusyError("too many requests in flight"))
-        self._inflight += 1
+    async def _answer(self, raw: web.BaseRequest, body: ArrivingBody) -> Response:
+        self._handling += 1
         self._idle.clear()
         try:
+            self._load.require_room()
+            self._load.require_room_for_octets()
+            if raw.content.is_eof():
+                body.admit()
             return await self._handler(_request(raw, body))
         except Exception as exc:  # noqa: BLE001 - the edge where every error becomes an answer
             response = answer_for(exc)
@@ -163,8 +149,9 @@ class Server:
                 self._log.event("handler_failed", error=type(exc).__name__)
             return response
         finally:
-            self._inflight -= 1
-            if not self._inflight:
+            body.release()
+            self._handling -= 1
+            if not self._handling:
                 self._idle.set()
 
     def unparsed(self) -> web.Response:
@@ -178,33 +165,6 @@ class Server:
     def _report(self, exchange: Exchange) -> None:
         if self._observe is not None:
             self._observe(exchange)
-
-
-class _Body:
-    """Reads one body within the limits of size and time."""
-
-    def __init__(self, raw: web.BaseRequest, limits: ServerLimits) -> None:
-        self._raw = raw
-        self._limits = limits
-        self.taken = 0
-
-    async def read(self) -> bytes:
-        limit = self._limits.max_body_bytes
-        if (self._raw.content_length or 0) > limit:
-            raise TooLargeError(f"body over {limit} octets")
-        pieces = bytearray()
-        try:
-            async with asyncio.timeout(self._limits.body_timeout):
-                while piece := await self._raw.content.readany():
-                    pieces += piece
-                    self.taken = len(pieces)
-                    if len(pieces) > limit:
-                        raise TooLargeError(f"body over {limit} octets")
-        except TimeoutError:
-            raise PeerTimeoutError("body not sent in time") from None
-        except (web.RequestPayloadError, ConnectionError):
-            raise DecodeError("broken body") from None
-        return bytes(pieces)
 
 
 class _Answer(web.Response):
@@ -237,7 +197,7 @@ class _Web(web.Server):
 class _Connection(web.RequestHandler):
     """One connection; adds to aiohttp's the clocks for a slow head and a slow reader, which it lacks."""
 
-    __slots__ = ("_head_clock", "_send_clock", "_socket", "_web")
+    __slots__ = ("_answered", "_head_bytes", "_head_clock", "_send_clock", "_socket", "_web")
 
     def __init__(self, owner: _Web) -> None:
         limits = owner.server.limits
@@ -246,13 +206,15 @@ class _Connection(web.RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=limits.keepalive,
             access_log=None,  # type: ignore[arg-type] # aiohttp's own way to switch it off
-            max_line_size=limits.max_head_bytes,
-            max_field_size=limits.max_head_bytes,
+            max_line_size=limits.max_line_bytes,
+            max_field_size=limits.max_line_bytes,
             max_headers=limits.max_fields,
             lingering_time=limits.linger,
             auto_decompress=False,  # a body is opaque here, and a small one could unfold to a large one
         )
         self._web = owner
+        self._answered = 0
+        self._head_bytes = 0
         self._socket: asyncio.Transport | None = None
         self._head_clock: asyncio.TimerHandle | None = None
         self._send_clock: asyncio.TimerHandle | None = None
@@ -269,14 +231,25 @@ class _Connection(web.RequestHandler):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._head_clock is None and self._is_waiting_for_head():
+        heads = self._request_count
+        is_for_head = heads == self._answered
+        if is_for_head and self._head_clock is None:
             self._start_head_clock()
         super().data_received(data)
-        if not self._is_waiting_for_head():
+        if self._request_count > heads:
             self._stop_head_clock()
+            self._head_bytes = 0
+        elif is_for_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._web.server.limits.max_head_bytes:
+                self.abort()
 
-    def _is_waiting_for_head(self) -> bool:
-        return self._waiter is not None and not self._waiter.done()
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Note that from now on what comes is a head; aiohttp calls this once per head that parsed or failed to."""
+        self._answered += 1
+        return await super().finish_response(request, resp, start_time)
 
     def _start_head_clock(self) -> None:
         self._head_clock = self._loop.call_later(self._web.server.limits.header_timeout, self.abort)
@@ -324,7 +297,12 @@ async def _reached(event: asyncio.Event, deadline: float) -> bool:
     return event.is_set()
 
 
-def _request(raw: web.BaseRequest, body: _Body) -> Request:
+def _cause(exc: OSError) -> str:
+    # asyncio puts the address into the text of its own errors; the numbers of getaddrinfo() are not those of errno.
+    return str(exc.strerror) if isinstance(exc, gaierror) or exc.errno is None else os.strerror(exc.errno)
+
+
+def _request(raw: web.BaseRequest, body: ArrivingBody) -> Request:
     return Request(
         method=raw.method,
         path=raw.rel_url.raw_path,
@@ -342,9 +320,11 @@ def _render(response: Response) -> web.Response:
     return _Answer(status=response.status, body=response.body, headers=headers)
 
 
-def _refuse_head(raw: web.BaseRequest) -> Response | None:
+def _refuse_head(raw: web.BaseRequest, max_bytes: int) -> Response | None:
     """Refuse heads on which another HTTP implementation in front of us might disagree, and expectations."""
     fields = raw.headers
+    if sum(len(name) + len(value) for name, value in raw.raw_headers) > max_bytes:
+        return refusal(431)
     if "Expect" in fields:  # RFC 9458, section 5.1: a gateway that does not support it responds with an error
         return refusal(417)
     hosts = len(fields.getall("Host", []))

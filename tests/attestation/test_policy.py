@@ -42,7 +42,6 @@ WRONG: list[Callable[[], Policy]] = [
     lambda: replace(POLICY, minimum_firmware=-1),
     lambda: replace(POLICY, clock_skew_seconds=-1),
     lambda: replace(POLICY, clock_skew_seconds=301),
-    lambda: replace(POLICY, allow_debug=True),
 ]
 
 

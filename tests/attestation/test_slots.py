@@ -24,6 +24,11 @@ def test_slots_leave_no_gap() -> None:
 def test_there_is_no_epoch_before_the_first_slot(now: float) -> None:
     with pytest.raises(ConfigError, match="t0"):
         SLOTS.epoch_at(now)
+    assert not SLOTS.have_begun(now)
+
+
+def test_slots_begin_with_the_first_one() -> None:
+    assert SLOTS.have_begun(1000)
 
 
 @pytest.mark.parametrize(("t0", "period"), [(-1, 600), (1 << 41, 600), (0, 0), (0, -1), (0, MAX_PERIOD_SECONDS + 1)])

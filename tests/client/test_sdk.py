@@ -77,7 +77,7 @@ class Relay:
         if self.outer is not None:
             return self.outer
         opened = open_request(body, self.keyring.keys(time.time()), self.keyring.insert)
-        return Response(200, OHTTP_RES, answer_request(opened, self.work, time.time())[0])
+        return Response(200, OHTTP_RES, answer_request(opened, self.work, time.time()))
 
     def work(self, request: bhttp.Request) -> bhttp.Response:
         self.inners.append(request)

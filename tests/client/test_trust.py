@@ -7,6 +7,7 @@ import pytest
 
 from seclude.client.trust import EvidenceTable, SlotTable, Trust, load_trust, parse_trust, render_trust
 from seclude.errors import ConfigError
+from tests.running import ROOT
 
 TRUST = Trust(
     origin="a.example",
@@ -93,6 +94,9 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
         load_trust(tmp_path / "none.toml")
 
 
-def test_the_example_is_a_trust_file() -> None:
-    trust = load_trust(Path(__file__).parents[2] / "deploy" / "trust.toml")
+def test_the_example_is_a_trust_file_once_a_root_stands_in_it() -> None:
+    example = (ROOT / "deploy" / "trust.toml").read_text()
+    with pytest.raises(ConfigError, match="simulated_roots must be base64"):
+        parse_trust(example).policy()
+    trust = parse_trust(example.replace("<base64 of root.der>", "AAAA"))
     assert trust.policy().max_evidence_age_seconds == 3 * trust.slots.period_seconds

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from seclude.daemon.server import Exchange, Handler, Request, Response, Server, ServerLimits
+from seclude.daemon.limits import ServerLimits
+from seclude.daemon.messages import Handler, Request, Response
+from seclude.daemon.server import Exchange, Server
 
 QUICK = ServerLimits(
     max_body_bytes=1000,

@@ -1,11 +1,13 @@
 """The admin port: probes, and counters that tell nothing about anyone."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from seclude.daemon.admin import OCTETS, SECONDS, Admin, Metrics
-from seclude.daemon.server import Exchange, Request
+from seclude.daemon.messages import Request
+from seclude.daemon.server import Exchange
 from seclude.errors import ConfigError
 
 
@@ -85,8 +87,13 @@ def test_buckets_span_what_requests_take() -> None:
 
 
 async def test_the_admin_port_stays_on_loopback() -> None:
-    with pytest.raises(ConfigError, match="admin"):
-        await Admin(Metrics("test").registry, list).start("0.0.0.0:0")
-    admin = Admin(Metrics("test").registry, list, insecure_plaintext=True)
-    await admin.start("0.0.0.0:0")
+    for address in ("0.0.0.0:0", "192.0.2.1:1", "[::]:0", "localhost.example.org:1"):
+        with pytest.raises(ConfigError, match="not loopback: the admin port is for this machine only"):
+            await Admin(Metrics("test").registry, list).start(address)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "unix:{}/admin"])
+async def test_the_admin_port_is_bound_on_this_machine(listen: str, tmp_path: Path) -> None:
+    admin = Admin(Metrics("test").registry, list)
+    assert await admin.start(listen.format(tmp_path))
     await admin.close()

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from msgspec import Meta, Struct
 
-from seclude.daemon.config import MAX_CONFIG_BYTES, load, show
+from seclude.daemon.config import MAX_CONFIG_BYTES, Delay, Seconds, load, show
 from seclude.errors import ConfigError
 
 
@@ -27,6 +27,11 @@ class Outer(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("flag needs a port")
 
 
+class Times(Struct, frozen=True, forbid_unknown_fields=True):
+    limit: Seconds
+    delay: Delay = 1.0
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "x.toml"
     path.write_text(text)
@@ -43,6 +48,37 @@ def test_flags_go_before_the_file_and_the_file_before_the_defaults(tmp_path: Pat
     path = write(tmp_path, 'listen = "file"\nport = 7\n[inner]\ntags = ["a"]')
     config = load(path, Outer, {"listen": "flag", "port": None})
     assert config == Outer("flag", 7, inner=Inner(1.5, ("a",)))
+
+
+def test_a_flag_replaces_one_key_of_a_table_and_leaves_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, 'listen = "file"\n[inner]\nseconds = 3\ntags = ["a"]')
+    assert load(path, Outer, {"inner.seconds": 4.0}) == Outer("file", inner=Inner(4.0, ("a",)))
+    assert load(None, Outer, {"listen": "x", "inner.seconds": 4.0}) == Outer("x", inner=Inner(4.0))
+
+
+def test_a_flag_for_a_table_that_is_none_hides_no_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="inner: Expected `object`, got `int`"):
+        load(write(tmp_path, 'listen = "x"\ninner = 3'), Outer, {"inner.seconds": 4.0})
+
+
+def test_a_missing_key_names_the_flag_that_gives_it() -> None:
+    with pytest.raises(ConfigError, match=r"^listen: missing; give --listen, or set it in the file$"):
+        load(None, Outer, flags={"listen": "--listen"})
+
+
+@pytest.mark.parametrize("value", ["0", "0.0", "-1", "nan", "inf", "3601"])
+def test_no_time_limit_is_none_or_endless(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^limit: "):
+        load(write(tmp_path, f"limit = {value}"), Times)
+
+
+def test_a_delay_may_be_none(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "limit = 1\ndelay = 0"), Times).delay == 0
+
+
+def test_a_file_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(write(tmp_path, "listen = " + "[" * 100_000), Outer)
 
 
 def test_no_file_is_needed() -> None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
-from seclude.daemon.server import Request, Response, Server, ServerLimits
+from seclude.daemon.messages import Request, Response
+from seclude.daemon.server import Server
 from seclude.errors import BusyError, ConfigError, OpenError, UnknownKeyError, UpstreamError, UsageError
 
 if TYPE_CHECKING:
@@ -255,6 +257,56 @@ async def test_over_the_limit_in_flight_a_request_is_shed_before_its_body_is_rea
     gate.open.set()
     assert [status(answer) for answer in await asyncio.gather(*waiting)] == [200, 200]
     assert running.server.inflight == 0
+
+
+async def test_requests_still_on_their_way_shed_nobody(serve: "Serve") -> None:
+    running = await serve()
+    for _ in range(4):  # twice the limit in flight
+        _, writer = await running.connect()
+        writer.write(HEAD + b"Content-Length: 500\r\n\r\nx")
+    await asyncio.sleep(0.05)
+    assert running.server.inflight == 0
+    assert status(await running.talk(sized(b"x"))) == 200
+
+
+async def test_octets_on_their_way_are_bounded_over_all_connections(serve: "Serve") -> None:
+    running = await serve(limits=ServerLimits(max_arriving_bytes=1500, body_timeout=5.0))
+    _, slow = await running.connect()
+    slow.write(HEAD + b"Content-Length: 1000\r\n\r\n" + bytes(900))
+    await asyncio.sleep(0.05)
+    assert status(await running.talk(HEAD + b"Content-Length: 1000\r\n\r\n" + bytes(900))) == 503
+    slow.write(bytes(100))
+    await asyncio.sleep(0.05)
+    assert status(await running.talk(sized(bytes(900)))) == 200
+
+
+async def test_a_body_that_does_not_begin_is_answered_with_408_sooner(serve: "Serve") -> None:
+    running = await serve(limits=ServerLimits(first_octet_timeout=0.1, body_timeout=60.0))
+    assert status(await running.talk(HEAD + b"Content-Length: 5\r\n\r\n")) == 408
+
+
+async def test_a_get_is_in_flight_from_its_head_on(serve: "Serve") -> None:
+    gate = Gate(expected=2)
+    running = await serve(gate)
+    waiting = [
+        asyncio.create_task(running.talk(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")) for _ in "ab"
+    ]
+    await gate.entered.wait()
+    assert running.server.inflight == 2
+    gate.open.set()
+    assert [status(answer) for answer in await asyncio.gather(*waiting)] == [200, 200]
+
+
+async def test_a_head_is_bounded_as_a_whole(serve: "Serve") -> None:
+    running = await serve(limits=ServerLimits(max_head_bytes=4000))
+    head = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(5))
+    assert status(await running.talk(HEAD + head + b"Content-Length: 0\r\n\r\n")) == 431
+    reader, writer = await running.connect()
+    for _ in range(5):  # a head that does not end is dropped as soon as it is too long
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 900 if not _ else b"\r\nX: " + b"a" * 900)
+        await asyncio.sleep(0.02)
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await reader.readexactly(1)
 
 
 async def test_a_client_that_goes_away_cancels_its_handler(serve: "Serve") -> None:

@@ -14,7 +14,8 @@ from inference.platform import create_simulated_platform
 from seclude import bhttp
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust, load_trust
-from seclude.daemon.server import Request, Response, Server
+from seclude.daemon.messages import Request, Response
+from seclude.daemon.server import Server
 from seclude.daemon.upstream import Upstream
 from seclude.errors import EvidenceError, PolicyError, UpstreamError
 from seclude.ohttp.encapsulation import ResponseOpener, encapsulate_request

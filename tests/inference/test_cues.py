@@ -16,6 +16,7 @@ STATED: set[Reason] = {"decision", "promise", "problem"}
     [
         ("let's take the early one", {"decision"}),
         ("8 it is", {"decision"}),
+        ("yes it is", set()),
         ("the landlord approved it", {"decision"}),
         ("actually make it six", {"decision"}),
         ("I'll bring the salad", {"promise"}),
@@ -44,6 +45,16 @@ STATED: set[Reason] = {"decision", "promise", "problem"}
         ("¿quién viene?", {"question"}),
         ("明天3点见", {"time"}),
         ("um 18 Uhr", {"time"}),
+        ("Summary so far: all is well", {"decision"}),
+        ("there was a summary of it", set()),
+        ("Sunday at five then", {"decision", "time"}),
+        ("since then it was lovely at five", {"time"}),
+        ("I bring the grill", {"promise"}),
+        ("I bring them every week", set()),
+        ("you must hear it", {"request"}),
+        ("I must say it was lovely", set()),
+        ("vom 12. bis 16. Mai", {"time"}),
+        ("el 5 de mayo", {"time"}),
         ("that was lovely", set()),
         ("sunset was lovely in may", set()),
         ("what a day", set()),
@@ -81,6 +92,12 @@ def test_a_question_in_the_middle_of_a_message_asks() -> None:
     cues = read_message("I finish at 7. Can we do 8? The car is at home.")
     assert cues.asks
     assert cues.reasons >= {"question", "time"}
+
+
+def test_what_a_question_stands_next_to_is_stated() -> None:
+    cues = read_message("The contract ends on 30 June. Do we renew it for 4,800 euros?")
+    assert cues.stated == {"time"}
+    assert cues.reasons == {"amount", "question", "time"}
 
 
 @pytest.mark.parametrize("text", ["how are you?", "hey what's up?", "really?", "lol what?", "good, you?"])

@@ -1,7 +1,9 @@
 """What a worker answers the gateway, as handlers: values in, values out."""
 
+import asyncio
+import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 from inference.front import Front
 from inference.join import Joiner, Member
 from inference.keyring import Keyring
+from inference.open import Task
 from inference.platform import SimulatedPlatform, create_simulated_platform
+from inference.runner import Runner, stop_if_given_up
 from seclude import bhttp
 from seclude.attestation.bundle import parse_bundle, parse_core
 from seclude.attestation.policy import Policy
@@ -74,12 +78,23 @@ def platform(tmp_path: Path) -> SimulatedPlatform:
 
 
 @pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as executor:
-        yield executor
+def runner() -> Iterator[Runner]:
+    runner = Runner(threads=1, waiting=0)
+    yield runner
+    runner.close()
 
 
-def make(platform: SimulatedPlatform, executor: ThreadPoolExecutor, measurement: bytes = MEASUREMENT) -> Bench:
+def echo(request: bhttp.Request) -> bhttp.Response:
+    return bhttp.Response(200, (), request.content)
+
+
+def make(
+    platform: SimulatedPlatform,
+    runner: Runner,
+    measurement: bytes = MEASUREMENT,
+    task: Task = echo,
+    replay_limit: int = 100,
+) -> Bench:
     policy = Policy(
         role="worker",
         origin="a.example",
@@ -88,7 +103,7 @@ def make(platform: SimulatedPlatform, executor: ThreadPoolExecutor, measurement:
         simulated_roots=(platform.root,),
         max_evidence_age_seconds=3 * PERIOD,
     )
-    keyring = Keyring(policy, platform, measurement)
+    keyring = Keyring(policy, platform, measurement, replay_limit=replay_limit)
     seen: list[str] = []
     bench: Bench
 
@@ -96,9 +111,8 @@ def make(platform: SimulatedPlatform, executor: ThreadPoolExecutor, measurement:
         keyring,
         Member(keyring),
         Joiner(keyring, platform),
-        lambda request: bhttp.Response(200, (), request.content),
-        executor=executor,
-        max_inflight=1,
+        task,
+        runner=runner,
         observe=lambda result, _seconds: seen.append(result),
         draining=lambda: bench.draining,
         clock=lambda: bench.now,
@@ -111,8 +125,8 @@ EPOCH = int(NOW) // PERIOD
 
 
 @pytest.fixture
-def worker(platform: SimulatedPlatform, executor: ThreadPoolExecutor) -> Bench:
-    return make(platform, executor)
+def worker(platform: SimulatedPlatform, runner: Runner) -> Bench:
+    return make(platform, runner)
 
 
 async def test_a_worker_without_a_key_says_so(worker: Bench) -> None:
@@ -147,10 +161,10 @@ async def test_a_draining_worker_says_so(worker: Bench) -> None:
 
 
 async def test_a_joiner_serves_what_the_member_serves(
-    worker: Bench, platform: SimulatedPlatform, executor: ThreadPoolExecutor
+    worker: Bench, platform: SimulatedPlatform, runner: Runner
 ) -> None:
     bundle = await worker.birth(EPOCH)
-    joiner = make(platform, executor)
+    joiner = make(platform, runner)
     assert await join(worker, joiner) == 204
     assert await joiner.serve(bundle) == 200
     assert (await joiner.status())["epochs"] == (await worker.status())["epochs"]
@@ -164,21 +178,17 @@ async def join(member: Bench, joiner: Bench) -> int:
     return (await joiner.ask("POST", "/pool/keys", keys)).status
 
 
-async def test_other_software_is_not_let_in(
-    worker: Bench, platform: SimulatedPlatform, executor: ThreadPoolExecutor
-) -> None:
+async def test_other_software_is_not_let_in(worker: Bench, platform: SimulatedPlatform, runner: Runner) -> None:
     await worker.birth(EPOCH)
-    stranger = make(platform, executor, b"x" * 32)
+    stranger = make(platform, runner, b"x" * 32)
     with pytest.raises(PolicyError):
         await join(worker, stranger)
     assert stranger.keyring.epochs() == ()
 
 
-async def test_a_join_request_is_good_once(
-    worker: Bench, platform: SimulatedPlatform, executor: ThreadPoolExecutor
-) -> None:
+async def test_a_join_request_is_good_once(worker: Bench, platform: SimulatedPlatform, runner: Runner) -> None:
     await worker.birth(EPOCH)
-    joiner = make(platform, executor)
+    joiner = make(platform, runner)
     nonce = (await worker.ask("POST", "/pool/nonce")).body
     request = (await joiner.ask("POST", "/pool/join", nonce)).body
     keys = (await worker.ask("POST", "/pool/admit", request)).body
@@ -215,23 +225,89 @@ async def test_no_key_is_born_for_another_time(worker: Bench, offset: int) -> No
         await worker.birth(EPOCH + offset)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("GET", "/ohttp"), ("PUT", "/ohttp"), ("POST", "/pool/status"), ("GET", "/pool")]
-)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/"), ("GET", "/pool"), ("POST", "/pool/status/")])
 async def test_anything_else_is_not_found(worker: Bench, method: str, path: str) -> None:
     assert (await worker.ask(method, path)).status == 404
 
 
-async def test_a_full_worker_refuses_and_its_status_still_answers(worker: Bench) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/ohttp", "POST"),
+        ("PUT", "/ohttp", "POST"),
+        ("POST", "/pool/status", "GET"),
+        ("GET", "/pool/keys", "POST"),
+    ],
+)
+async def test_another_method_is_told_which_one_is_right(worker: Bench, method: str, path: str, allowed: str) -> None:
+    answer = await worker.ask(method, path)
+    assert (answer.status, dict(answer.fields)["Allow"]) == (405, allowed)
+
+
+async def test_a_clock_before_the_first_slot_is_a_reason(worker: Bench) -> None:
+    worker.now = -1.0
+    assert (await worker.status())["reasons"] == ["clock before the first slot"]
+
+
+async def settled(runner: Runner) -> None:
+    async with asyncio.timeout(5):
+        while runner.busy:  # noqa: ASYNC110 - what changes is on another thread
+            await asyncio.sleep(0.01)
+
+
+async def test_a_full_worker_refuses_before_it_opens_and_its_status_still_answers(
+    platform: SimulatedPlatform, runner: Runner
+) -> None:
+    gate = threading.Event()
+
+    def wait(request: bhttp.Request) -> bhttp.Response:
+        gate.wait(5)
+        return echo(request)
+
+    worker = make(platform, runner, task=wait)
     bundle = await worker.birth(EPOCH)
+    running = asyncio.create_task(worker.serve(bundle))
+    await asyncio.sleep(0)
+    assert runner.busy == 1
+    with pytest.raises(BusyError):
+        await worker.serve(bundle)
+    assert worker.seen == ["ok"]
+    assert (await worker.status())["ready"]
+    gate.set()
+    assert await running == 200
+    await settled(runner)
+    assert await worker.serve(bundle) == 200
 
-    class Busy:
-        async def read(self) -> bytes:
-            with pytest.raises(BusyError):
-                await worker.serve(bundle)
-            assert (await worker.status())["inflight"] == 1
-            raise DecodeError("enough")
 
-    with pytest.raises(DecodeError):
-        await worker.front.handle(Request("POST", "/ohttp", OHTTP_REQ, None, None, Busy()))
-    assert (await worker.status())["inflight"] == 0
+async def test_a_task_whose_device_went_away_ends_and_makes_room(platform: SimulatedPlatform, runner: Runner) -> None:
+    begun = threading.Event()
+
+    def work(request: bhttp.Request) -> bhttp.Response:
+        begun.set()
+        for _ in range(1000):
+            time.sleep(0.01)
+            stop_if_given_up()
+        return echo(request)
+
+    worker = make(platform, runner, task=work)
+    bundle = await worker.birth(EPOCH)
+    running = asyncio.create_task(worker.serve(bundle))
+    await asyncio.to_thread(begun.wait, 5)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert runner.busy == 1, "what still runs is counted"
+    await settled(runner)
+
+
+async def test_a_full_replay_set_refuses_in_plain_and_makes_unready(
+    platform: SimulatedPlatform, runner: Runner
+) -> None:
+    worker = make(platform, runner, replay_limit=1)
+    bundle = await worker.birth(EPOCH)
+    assert await worker.serve(bundle) == 200
+    await settled(runner)
+    with pytest.raises(BusyError) as refusal:
+        await worker.serve(bundle)
+    assert refusal.value.retry_after_seconds == 60
+    assert (await worker.status())["reasons"] == ["the replay set of the current epoch is full"]

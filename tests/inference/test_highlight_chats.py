@@ -6,6 +6,7 @@ import pytest
 
 from inference.engine.encoder import SentenceEncoder
 from inference.engine.highlights import NOT_ENGLISH, summarize
+from seclude.client.chats import select
 from seclude.client.formats import parse_chat_file
 from seclude.tasks import MAX_SENDER, Message, SummarizeRequest, SummarizeResponse
 from tests.running import ROOT
@@ -89,6 +90,146 @@ Tom: haha
 Mia: gn
 """
 
+TRIP = """
+Sofia: ok so the lake weekend, is it happening
+Max: yes please, I need out of this city
+Priya: which weekend? I can't do the 12th
+Max: 19th?
+Sofia: 19th works for me
+Priya: same
+Jon: I'm on call on the 19th but only until noon
+Sofia: fine, we drive Friday evening and you follow by train on Saturday
+Jon: deal
+Max: who drives?
+Sofia: I can take three people, the roof box is broken though
+Priya: I'll bring the small tent then, the big one doesn't fit
+Max: did you see the thing about the bears lol
+Jon: there are no bears there
+Max: that's what they want you to think
+Priya: 😂😂
+Sofia: cabin is 180 for two nights, I paid the deposit of 60 yesterday
+Priya: how much each?
+Sofia: 45
+Max: sent
+Priya: will send it tonight
+Jon: does the cabin have a stove? otherwise I bring the gas cooker
+Sofia: good question, I'll ask the owner
+Max: I do breakfast both days
+Priya: I'm vegetarian now btw
+Max: noted, no bacon for you
+Sofia: where do we meet on Friday?
+Max: my place at 5?
+Priya: can we say 5:30, I have a meeting
+Max: 5:30 at mine
+Sofia: ok 5:30 then
+Jon: which train should I take?
+Sofia: the 13:04 to Lindau, I pick you up at the station
+Jon: perfect thanks
+Max: also someone has to bring firewood
+Priya: is the water warm enough to swim?
+"""
+FAMILY = """
+Mum: Hello my dears, how is everyone?
+Lily: good! exam week though 😩
+Tom: fine, working
+Mum: Dad's scan is moved to Thursday 11:30, at St Mary's
+Tom: oh. is someone going with him?
+Mum: I can't, I have the inspection at school
+Lily: I have my chemistry exam on Thursday at 10
+Tom: I'll drive him. Pick him up at 10:45
+Mum: Thank you Tom. He must not eat anything after midnight
+Tom: got it
+Lily: how long does it take?
+Mum: about two hours they said
+Mum: Other thing, Grandma turns 80 on the 3rd. Shall we do lunch at ours or the Italian?
+Lily: italian!!
+Tom: Italian. less work for you
+Mum: Alright, Italian then. I'll book for 12 people at 1 pm
+Lily: what do we give her
+Tom: the photo book? I have most of the pictures
+Lily: love it. I can do the layout this weekend, send me the pics by Friday
+Tom: will do
+Mum: It's about 90 euros if we want the big one. Split by three?
+Tom: ok
+Lily: ok but I pay next month
+Mum: Of course sweetheart
+Lily: I got the tax letter again, no idea what they want from me
+Mum: Send me a photo
+Tom: don't ignore it this time
+Lily: yeah yeah
+Mum: Who can take the dog from the 20th to the 27th?
+Tom: not me, I'm in Berlin
+Lily: my flat doesn't allow dogs
+Mum: Then I'll ask Mrs Keller
+Lily: good night ❤️
+Mum: Good night 😘
+"""
+PARENTS = """
+Anke: Hallo zusammen, wer kommt am Samstag zum Elternabend?
+Ben: ich
+Clara: Ich kann leider nicht, Mia ist krank
+Dirk: bin dabei
+Anke: Wir fangen um 19 Uhr an, in der Aula
+Ben: muss man was mitbringen?
+Anke: Nur die 25 Euro für die Klassenfahrt
+Dirk: ach ja, stimmt
+Clara: kann ich überweisen?
+Anke: Ja, bis Freitag auf das Klassenkonto
+Clara: super danke
+Ben: Wann ist eigentlich die Klassenfahrt?
+Anke: vom 12. bis 16. Mai
+Dirk: 😂 da hab ich endlich ruhe
+Anke: haha
+Anke: Wir suchen noch zwei Begleitpersonen
+Ben: ich frage mal meine Frau
+Clara: Wie war denn gestern das Spiel?
+Ben: 3:1 verloren
+Clara: oh nein
+"""
+SUPPER = """
+Lucía: hola chicos, cenamos el viernes?
+Pablo: sí!
+Marta: yo puedo a partir de las 21:00
+Lucía: dónde?
+Pablo: en el bar de siempre, en la calle Mayor
+Marta: vale, reservo mesa para cinco
+Lucía: perfecto
+Pablo: jajaja viste el vídeo?
+Marta: sí qué risa
+Lucía: cuánto le debemos a Ana por el regalo?
+Marta: 15 euros cada uno
+Pablo: ok, le pago mañana
+Lucía: quién trae el coche?
+Pablo: yo no, está en el taller
+"""
+
+TEAM = """
+Coach: Training on Tuesday is cancelled, the pitch is flooded
+Amir: nooo
+Ben: can we use the hall?
+Coach: I asked, it's taken until 8
+Carl: 8 is fine for me
+Ben: me too
+Coach: ok then Tuesday 8 pm in the hall, indoor shoes!
+Amir: I don't have indoor shoes
+Carl: I have a spare pair, size 43
+Amir: perfect
+Coach: Saturday's match starts at 10:30, meet at 9:15 at the bus stop
+Ben: who washes the shirts this week?
+Amir: not me again
+Carl: I did it last time
+Ben: ok I'll do it
+Coach: Also the fee for the season is 85 euros, please pay by the end of the month
+Carl: is there a discount for students?
+Coach: yes, 60
+Amir: did anyone find my water bottle
+Ben: nope
+Carl: the referee last week was so bad
+Ben: worst ever
+Amir: lol
+Coach: Be nice. Bring your passes on Saturday please
+"""
+
 
 @pytest.fixture(scope="module")
 def encoder(model: Path) -> SentenceEncoder:
@@ -123,22 +264,92 @@ def test_another_language_still_gets_time_and_place(encoder: SentenceEncoder) ->
     assert answer.note == NOT_ENGLISH
 
 
+def test_a_trip_keeps_what_was_settled_and_not_how(encoder: SentenceEncoder) -> None:
+    text = highlights(TRIP, encoder).text
+    for fact in ("where do we meet on Friday?", "5:30 at mine", "13:04 to Lindau", "19th works for me", "cabin is 180"):
+        assert fact in text
+    for chatter in ("bears", "my place at 5?", "can we say 5:30", "perfect thanks"):
+        assert chatter not in text
+
+
+def test_a_family_keeps_who_takes_whom_and_what_is_still_open(encoder: SentenceEncoder) -> None:
+    answer = highlights(FAMILY, encoder)
+    for fact in ("Thursday 11:30", "Pick him up at 10:45", "Italian then. I'll book", "Who can take the dog"):
+        assert fact in answer.text
+    for chatter in ("good night", "yeah yeah", "exam week"):
+        assert chatter not in answer.text
+    shown = [item.text for item in answer.highlights]
+    assert shown.index("oh. is someone going with him?") < shown.index("I'll drive him. Pick him up at 10:45")
+
+
+def test_a_team_keeps_its_dates_and_who_washes(encoder: SentenceEncoder) -> None:
+    text = highlights(TEAM, encoder).text
+    for fact in ("Training on Tuesday is cancelled", "Tuesday 8 pm in the hall", "starts at 10:30", "85 euros"):
+        assert fact in text
+    assert "Ben: who washes the shirts this week?\nBen: ok I'll do it" in text
+    for chatter in ("last time", "referee", "lol", "nope"):
+        assert chatter not in text
+
+
+def test_parents_keep_their_evening_and_what_it_costs(encoder: SentenceEncoder) -> None:
+    answer = highlights(PARENTS, encoder)
+    for fact in (
+        "am Samstag zum Elternabend?",
+        "um 19 Uhr",
+        "muss man was mitbringen?\nAnke: Nur die 25 Euro",
+        "bis Freitag",
+    ):
+        assert fact in answer.text
+    for chatter in ("haha", "oh nein", "3:1"):
+        assert chatter not in answer.text
+
+
+def test_a_supper_keeps_time_and_place_together(encoder: SentenceEncoder) -> None:
+    text = highlights(SUPPER, encoder).text
+    assert "Lucía: dónde?\nPablo: en el bar de siempre, en la calle Mayor" in text
+    assert "las 21:00" in text
+    assert "quién trae el coche?" in text
+    assert "risa" not in text
+
+
 def test_small_talk_gets_what_it_was_about(encoder: SentenceEncoder) -> None:
     answer = highlights(SMALL_TALK, encoder)
     assert "octopuses" in answer.text
     assert len(answer.highlights) <= 2
 
 
-def test_the_demo_shows_who_does_what_and_when(encoder: SentenceEncoder) -> None:
+def demo(encoder: SentenceEncoder, *, unread: int | None = None) -> SummarizeResponse:
     chat = parse_chat_file((ROOT / "deploy" / "demo" / "chat.txt").read_bytes())
-    messages = tuple(Message(message.sender[:MAX_SENDER], message.text, message.time) for message in chat.messages)
-    answer = summarize(SummarizeRequest(messages=messages), encoder)
+    chosen = select(chat, unread=unread)
+    messages = tuple(Message(message.sender[:MAX_SENDER], message.text, message.time) for message in chosen)
+    return summarize(SummarizeRequest(messages=messages), encoder)
+
+
+def test_the_unread_of_the_demo_show_what_is_settled_and_what_is_open(encoder: SentenceEncoder) -> None:
+    text = demo(encoder, unread=40).text
+    for fact in (
+        "Mara: Live music only until 7:30 pm then",
+        "Devrim: Called the roofer: 240 euros",
+        "Ilse: I am home on Wednesday, I will open the gate.",
+        "Mara: Please send your 48 euros to Devrim by Tuesday evening",
+        "Tobi: I bring both grills and the charcoal",
+        "Ilse: I bake two plum cakes",
+        "Could somebody ask the school about the gym?",
+    ):
+        assert fact in text
+    assert "the band" not in text or "Until what time?" in text
+
+
+def test_the_demo_shows_who_does_what_and_when(encoder: SentenceEncoder) -> None:
+    answer = demo(encoder)
     for fact in (
         "Mara: Decided then: the street party is on Saturday 21 June, from 3 pm to 9 pm",
         "they can come on Wednesday at 8 am",
         "Please send your 48 euros to Devrim by Tuesday evening",
         "we have to fetch them on Friday before 4 pm",
         "it costs 35 euros",
+        "Tobi: I bring both grills and the charcoal",
+        "Ilse: I bake two plum cakes",
     ):
         assert fact in answer.text
     assert answer.text.startswith("2025-06-13:\n")

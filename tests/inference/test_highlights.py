@@ -24,7 +24,8 @@ from inference.engine.highlights import (
     excerpt,
     summarize,
 )
-from inference.engine.threads import find_threads, read_line
+from inference.engine.lines import read_line
+from inference.engine.threads import find_threads
 from seclude.tasks import MAX_MESSAGES, Message, SummarizeRequest, SummarizeResponse
 
 
@@ -34,15 +35,23 @@ class HashEncoder:
     name = "hash"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        digests = [hashlib.sha256(text.encode()).digest() for text in texts]
-        rows = np.array([list(digest) for digest in digests], dtype=np.float32).reshape(len(texts), 32) - 100
+        digests = [hashlib.shake_256(text.encode()).digest(384) for text in texts]
+        rows = np.array([list(digest) for digest in digests], dtype=np.float32).reshape(len(texts), 384) - 100
         unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit
 
 
-def summary(*texts: str, most: int | None = None, senders: str = "AB") -> SummarizeResponse:
+class FlatEncoder(HashEncoder):
+    """Every text says the same, so that the cues alone decide."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.ones((len(texts), 1), dtype=np.float32)
+
+
+def summary(*texts: str, most: int | None = None, senders: str = "AB", flat: bool = False) -> SummarizeResponse:
     messages = tuple(Message(senders[index % len(senders)], text) for index, text in enumerate(texts))
-    return summarize(SummarizeRequest(messages=messages, max_highlights=most), HashEncoder())
+    encoder = FlatEncoder() if flat else HashEncoder()
+    return summarize(SummarizeRequest(messages=messages, max_highlights=most), encoder)
 
 
 def words(text: str) -> set[str]:
@@ -124,6 +133,66 @@ def test_a_dependent_line_brings_its_question() -> None:
     assert answer.highlights[1].reasons == ("context",)
 
 
+def test_a_statement_comes_with_what_was_asked_about_it() -> None:
+    texts = (
+        "the band would play for dinner and 100 euros",
+        "until what time?",
+        "until 7:30 pm",
+        "lovely weather again",
+    )
+    assert [item.index for item in summary(*texts, most=3).highlights] == [0, 1, 2]
+    assert len(summary(*texts, most=1).highlights) == 1
+
+
+def test_a_question_comes_with_all_its_answers_or_leaves_room_for_others() -> None:
+    texts = (
+        *("who brings what on the 21st?", "bread from me", "two cakes from me", "the drinks from me"),
+        *("Please send 48 euros to Devrim by Tuesday", "the import failed again at noon in room 12"),
+    )
+    shown = [item.index for item in summary(*texts, most=5, senders="ABCDEF").highlights]
+    assert {4, 5} <= set(shown)
+    assert 0 not in shown
+    alone = [item.index for item in summary(*texts[:4], most=3, senders="ABCD").highlights]
+    assert (alone[0], len(alone)) == (0, 3), "where they can never fit, as many as there is room for"
+
+
+@pytest.mark.parametrize("open_first", [True, False])
+def test_what_nobody_took_on_outweighs_what_somebody_did(open_first: bool) -> None:
+    taken = ("Could somebody fetch the old chairs from there?", "yes")
+    asked = ("Could somebody ask at the school for the key?", "haha")
+    texts = (*asked, *taken) if open_first else (*taken, *asked)
+    assert [item.text for item in summary(*texts, most=1).highlights] == [asked[0]]
+
+
+def test_a_request_that_nobody_met_outweighs_a_plan_of_somebody() -> None:
+    plan = "I'll bring the big blue tent tomorrow"
+    asked = "Could somebody ask the school about it?"
+    for texts in ((plan, asked), (asked, "haha", plan)):
+        assert [item.text for item in summary(*texts, most=1).highlights] == [asked]
+
+
+def test_what_somebody_takes_on_counts_as_what_it_was_asked_for() -> None:
+    texts = (
+        "who brings what on the 21st?",
+        "I bring both grills and the charcoal",
+        "the old import failed again for us",
+    )
+    answer = summary(*texts, most=1, senders="ABC", flat=True)
+    assert [item.text for item in answer.highlights] == [texts[1]]
+
+
+def test_what_others_agreed_to_is_a_decision() -> None:
+    texts = ("the small speaker after half past seven", "agreed", "the large speaker until half past seven")
+    assert [item.index for item in summary(*texts, most=1, senders="ABC").highlights] == [0]
+
+
+def test_what_the_same_person_replaces_is_not_shown() -> None:
+    answer = summary(
+        "I'll call the roofer tomorrow", "Called him: it costs 240 euros altogether", most=2, senders="A", flat=True
+    )
+    assert [item.index for item in answer.highlights] == [1]
+
+
 def test_without_room_for_the_answer_the_question_stands_alone() -> None:
     answer = summary("can you pick me up at 7:40?", "sure, by car", most=1)
     assert [item.index for item in answer.highlights] == [0]
@@ -159,7 +228,7 @@ def test_one_message_is_its_own_highlight() -> None:
     assert [item.reasons for item in answer.highlights] == [("central",)]
 
 
-@pytest.mark.parametrize(("lines", "highlights"), [(0, 1), (1, 1), (2, 2), (5, 3), (30, 8), (60, 12), (10_000, 12)])
+@pytest.mark.parametrize(("lines", "highlights"), [(0, 1), (1, 1), (2, 2), (5, 4), (30, 9), (60, 12), (10_000, 12)])
 def test_a_chat_gets_about_a_fifth(lines: int, highlights: int) -> None:
     assert default_highlights(lines) == highlights
 

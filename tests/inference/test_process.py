@@ -1,15 +1,27 @@
 """The worker as a process: what it refuses to start with, and what of its surroundings it ignores."""
 
 import base64
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from inference.main import main
 from tests.running import ROOT
+
+EXAMPLE = (ROOT / "deploy" / "worker.toml").read_text()
+PLACEHOLDER = 'simulated_roots = ["<base64 of root.der>"]'
 
 
 def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -21,9 +33,10 @@ def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 def folder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A platform, a configuration and the manifest that goes with it."""
     folder = tmp_path_factory.mktemp("worker")
-    assert worker("simulate-platform", "--out", str(folder / "platform")).returncode == 0
-    root = base64.b64encode((folder / "platform" / "root.der").read_bytes()).decode()
-    text = (ROOT / "deploy" / "worker.toml").read_text().replace("AAAA", root)
+    made = worker("simulate-platform", "--out", str(folder / "platform"))
+    assert made.returncode == 0
+    text = EXAMPLE.replace(PLACEHOLDER, made.stdout.splitlines()[-1])  # as a person would, by copying the line
+    assert text != EXAMPLE
     text = text.replace('"models/all-minilm-l6-v2"', f'"{model}"')
     for name in ("platform", "worker.manifest"):
         text = text.replace(f'"{name}"', f'"{folder / name}"')
@@ -85,6 +98,106 @@ def test_the_environment_changes_nothing(folder: Path, tmp_path: Path) -> None:
     assert plain.stdout == trapped.stdout == (folder / "worker.manifest").read_text()
 
 
+def root_line(folder: Path) -> str:
+    return next(
+        line for line in (folder / "worker.toml").read_text().splitlines() if line.startswith("simulated_roots")
+    )
+
+
+def test_what_simulate_platform_prints_is_toml_with_its_root(folder: Path, tmp_path: Path) -> None:
+    done = worker("simulate-platform", "--out", str(tmp_path / "platform"))
+    printed = tomllib.loads(done.stdout)
+    assert printed == {
+        "simulated_roots": [base64.b64encode((tmp_path / "platform" / "root.der").read_bytes()).decode()]
+    }
+    assert "SIMULATED" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["check-config", "manifest", "serve"])
+@pytest.mark.parametrize(
+    ("roots", "sentence"),
+    [
+        (["<base64 of root.der>"], "Invalid base64 encoded string"),
+        (["AAAA"], "a pinned simulated root is not a well-formed root certificate"),
+        ([], "Expected `array` of length >= 1"),
+    ],
+    ids=["placeholder", "no certificate", "none"],
+)
+def test_a_root_that_is_no_certificate_is_refused_by_name(
+    folder: Path, tmp_path: Path, roots: list[str], sentence: str, verb: str
+) -> None:
+    done = worker(verb, "--config", config(folder, tmp_path, root_line(folder), f"simulated_roots = {roots}"))
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("seclude-worker: measured.simulated_roots")
+    assert sentence in line
+
+
+def test_a_platform_that_nobody_pins_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "platform"
+    assert worker("simulate-platform", "--out", str(other)).returncode == 0
+    done = worker("--config", config(folder, tmp_path, str(folder / "platform"), str(other)))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"seclude-worker: the root of the platform in {other} is not among measured.simulated_roots, "
+        "so no device and no other worker would believe it"
+    )
+
+
+def test_a_manifest_that_cannot_be_written_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    done = worker("manifest", "--config", str(folder / "worker.toml"), "--out", str(tmp_path / "none" / "manifest"))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "No such file or directory" in done.stderr
+
+
+@contextmanager
+def serving(path: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """Run a worker; yield it with the addresses that it bound."""
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "inference", "--config", path, "--announce", str(writing)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=(writing,)) as process:
+        os.close(writing)
+        try:
+            with os.fdopen(reading) as pipe:
+                yield process, json.loads(pipe.readline())
+        finally:
+            process.kill()
+
+
+def readiness(admin: str) -> tuple[int, list[str]]:
+    try:
+        with urllib.request.urlopen(f"http://{admin}/readyz", timeout=10) as answer:
+            return answer.status, json.load(answer)["reasons"]
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.load(refused)["reasons"]
+
+
+def test_launch_parameters_change_no_measurement_and_work_as_elsewhere(folder: Path, tmp_path: Path) -> None:
+    """Text in the log, and a time in which it serves on while it is unready."""
+    launch = "[launch]\nlog_text = true\ntimeouts = { pre_stop = 1.0, drain = 0 }\n"
+    with serving(config(folder, tmp_path, "[launch]\n", launch)) as (process, addresses):
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while "draining" not in readiness(addresses["admin"])[1]:
+            assert time.monotonic() < deadline
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    events = [line.split()[1:4] for line in log.splitlines()]
+    assert events == [
+        ["info", "worker", each] for each in ("starting", "simulated", "ready", "stopping", "drained", "stopped")
+    ]
+
+
+def test_a_clock_before_the_first_slot_is_a_reason_and_no_failure(folder: Path, tmp_path: Path) -> None:
+    path = config(folder, tmp_path, "t0 = 1767225600", f"t0 = {int(time.time()) + 86_400}")
+    manifest = tmp_path / "manifest"
+    Path(path).write_text(Path(path).read_text().replace(str(folder / "worker.manifest"), str(manifest)))
+    assert worker("manifest", "--config", path, "--out", str(manifest)).returncode == 0
+    with serving(path) as (_, addresses):
+        assert readiness(addresses["admin"]) == (503, ["clock before the first slot"])
+
+
 def test_a_platform_is_never_written_over(folder: Path) -> None:
     done = worker("simulate-platform", "--out", str(folder / "platform"))
     assert done.returncode == 2
@@ -101,7 +214,35 @@ def test_check_config_names_every_problem(folder: Path, tmp_path: Path) -> None:
     done = worker("check-config", "--config", str(broken))
     assert done.returncode == 2
     for path in ("measured.origin", "measured.typo", "measured.t0", "launch.platform", "launch.manifest"):
-        assert path in done.stderr
+        assert f"seclude-worker: {path}: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ('origin = "assistant.example"', 'origin = "https://a"', "measured.origin is not a host"),
+        ("period_seconds = 600", "period_seconds = 0", "measured.period_seconds: Expected `int` >= 1"),
+        ("t0 = 1767225600", "t0 = -1", "measured.t0: Expected `int` >= 0"),
+        ('# role = "worker"', 'role = "Worker"', "measured.role is not a word"),
+        (
+            "[launch]\n",
+            '[launch]\nlisten = "0.0.0.0:1"\n',
+            "launch.listen: 0.0.0.0:1 is not loopback: put TLS in front",
+        ),
+        (
+            "[launch]\n",
+            '[launch]\nadmin = "0.0.0.0:1"\ninsecure_plaintext = true\n',
+            "launch.admin: 0.0.0.0:1 is not loopback",
+        ),
+        ("[launch]\n", "[launch]\ntimeouts = { drain = -1 }\n", "launch.timeouts.drain: Expected `float` >= 0.0"),
+    ],
+)
+def test_check_config_names_the_key_at_fault(
+    folder: Path, tmp_path: Path, before: str, after: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check-config", "--config", config(folder, tmp_path, before, after)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"seclude-worker: {problem}")
 
 
 def test_check_config_shows_what_is_in_effect(folder: Path) -> None:

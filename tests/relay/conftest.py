@@ -12,8 +12,9 @@ import pytest
 from relay.keycache import KeyCache
 from relay.main import Relay
 from seclude.attestation.bundle import Bundle, Core, serialize_bundle, serialize_core
+from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
-from seclude.daemon.server import Server, ServerLimits
+from seclude.daemon.server import Server
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, serialize_key_configs
 

@@ -67,7 +67,7 @@ class TestSummarize:
     def test_json_holds_every_documented_field(self, stack: Running) -> None:
         answer = json.loads(said(stack.seclude("summarize", str(CHAT), "--max", "3", "--json")))
         assert (answer["kind"], answer["model"]) == ("highlights", "all-minilm-l6-v2")
-        assert answer["messages"] == answer["messages_in_file"] == 68
+        assert answer["messages"] == answer["file"]["messages"] == 68
         assert len(answer["highlights"]) == 3
         indexes = [highlight["index"] for highlight in answer["highlights"]]
         assert indexes == sorted(indexes)
@@ -131,7 +131,7 @@ class TestSummarize:
         began = time.monotonic()
         answer = json.loads(said(stack.seclude("summarize", str(tmp_path / "chat.json"), "--json")))
         assert time.monotonic() - began < 30
-        assert (answer["messages"], answer["messages_left_out"]) == (MAX_MESSAGES, 0)
+        assert (answer["messages"], answer["file"]["left_out"]) == (MAX_MESSAGES, 0)
         assert len(answer["highlights"]) == 12
 
     def test_a_long_export_is_cut_to_its_newest_part_and_says_so(self, stack: Running, tmp_path: Path) -> None:
@@ -145,9 +145,10 @@ class TestSummarize:
         assert Path(chat).stat().st_size > 5_000_000
         done = stack.seclude("summarize", chat, "--max", "3", "--json")
         answer = json.loads(said(done))
-        assert answer["messages_in_file"] == 70_000
-        assert answer["messages_left_out"] == 70_000 - answer["messages"] > 0
-        assert f"its {answer['messages_left_out']} oldest messages are left out" in done.stderr
+        file = answer["file"]
+        assert file["messages"] == 70_000
+        assert file["left_out"] == 70_000 - answer["messages"] > 0
+        assert f"its {file['left_out']} oldest messages are left out" in done.stderr
         assert all(int(highlight["text"].split()[-1]) >= 60_000 for highlight in answer["highlights"])
 
     @pytest.mark.parametrize(
@@ -224,7 +225,8 @@ class TestRewrite:
 
 class TestVerify:
     def test_it_prints_each_step_and_what_it_found(self, stack: Running) -> None:
-        lines = said(stack.seclude("verify")).splitlines()
+        first, _, *lines = said(stack.seclude("verify")).splitlines()
+        assert first == f"trust file: {stack.trust}"
         assert [int(line.split()[0]) for line in lines[:-1:2]] == list(range(1, 13))
         assert lines[-1].startswith("Trusted: all 12 steps hold.")
         assert "SIMULATED" in lines[-1]
@@ -400,10 +402,11 @@ class TestTerminal:
     def test_a_full_disk_is_one_sentence(self, stack: Running) -> None:
         for words in (["verify"], ["summarize", str(CHAT)]):
             with open("/dev/full", "w") as full:
-                arguments = [sys.executable, "-m", "seclude.client.main", "--trust", str(stack.trust), *words]
+                arguments = [sys.executable, "-m", "seclude.client", "--trust", str(stack.trust), *words]
                 done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True)
             assert done.returncode == 1
-            assert done.stderr == "seclude: the answer cannot be written: No space left on device\n"
+            complaint = done.stderr.splitlines()[-1]
+            assert complaint == "seclude: the answer cannot be written: No space left on device"
 
     def test_a_terminal_that_lacks_letters_gets_escapes(self, stack: Running, tmp_path: Path) -> None:
         chat = write(tmp_path / "chat.txt", android(["Toplantı saat 14:30'a alındı"], "Ayşe"))

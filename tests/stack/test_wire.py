@@ -13,8 +13,9 @@ import pytest
 from seclude.attestation.bundle import parse_bundle, parse_core
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust, load_trust
+from seclude.daemon.messages import Request, Response
 from seclude.daemon.problems import refusal
-from seclude.daemon.server import Request, Response, Server
+from seclude.daemon.server import Server
 from seclude.daemon.upstream import Upstream
 from seclude.errors import OHTTP_KEY, BusyError, UpstreamError, VerificationError
 from seclude.ohttp.keyconfig import RequestHeader, parse_key_configs, serialize_request_header

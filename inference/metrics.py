@@ -1,0 +1,83 @@
+"""What a worker counts: numbers and closed sets of words, nothing of any request.
+
+The gateway's polls and the messages of a join are not counted as requests: they come twice a second and would hide
+what people wait for.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from inference.open import Task
+from seclude import bhttp
+from seclude.daemon.admin import OTHER, SECONDS, Metrics
+from seclude.daemon.messages import Handler, Request, Response
+from seclude.daemon.problems import CLIENT_GONE, answer_for
+from seclude.daemon.server import GONE_STATUS, Exchange
+from seclude.pool import Message
+from seclude.tasks import REWRITE_PATH, SUMMARIZE_PATH
+
+HPKE_SECONDS: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)
+TASKS: Final = {SUMMARIZE_PATH.encode(): "summarize", REWRITE_PATH.encode(): "rewrite"}
+RESULTS: Final = ("ok", "refused")
+
+
+class WorkerMetrics(Metrics):
+    """Rate, errors and duration of encapsulated requests, and where their time went."""
+
+    def __init__(self, epochs: Callable[[], int]) -> None:
+        super().__init__("worker")
+        self._opened = Counter(
+            "seclude_worker_decapsulations_total", "Requests by outcome of opening", ("result",), registry=self.registry
+        )
+        self._hpke_seconds = Histogram(
+            "seclude_worker_hpke_seconds", "Time to open a request", buckets=HPKE_SECONDS, registry=self.registry
+        )
+        self._task_seconds = Histogram(
+            "seclude_worker_task_seconds", "Time in a task", ("task",), buckets=SECONDS, registry=self.registry
+        )
+        for result in RESULTS:
+            self._opened.labels(result)
+        for task in (*TASKS.values(), OTHER):
+            self._task_seconds.labels(task)
+        gauge = Gauge("seclude_worker_epochs", "Epochs whose keys are held", registry=self.registry)
+        gauge.set_function(epochs)
+
+    def opened(self, result: str, seconds: float) -> None:
+        """Count one attempt to open a request; `result` is one of RESULTS."""
+        self._opened.labels(result).inc()
+        self._hpke_seconds.observe(seconds)
+
+    def timing(self, task: Task) -> Task:
+        """Return the task with its time measured, on whatever thread it runs."""
+
+        def timed(request: bhttp.Request) -> bhttp.Response:
+            started = perf_counter()
+            try:
+                return task(request)
+            finally:
+                self._task_seconds.labels(TASKS.get(request.path, OTHER)).observe(perf_counter() - started)
+
+        return timed
+
+    def counting(self, handle: Handler) -> Handler:
+        """Return the handler with its encapsulated requests counted, by the answer that the server will give."""
+
+        async def counted(request: Request) -> Response:
+            if request.path != Message.REQUEST:
+                return await handle(request)
+            started = perf_counter()
+            answer = Response(GONE_STATUS, reason=CLIENT_GONE)
+            try:
+                answer = await handle(request)
+            except Exception as exc:
+                answer = answer_for(exc)
+                raise
+            finally:
+                seconds, taken = perf_counter() - started, request.content_length or 0
+                self.observe(Exchange(answer.status, answer.reason, seconds, taken, len(answer.body)))
+            return answer
+
+        return counted
