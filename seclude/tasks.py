@@ -86,9 +86,7 @@ class SummarizeRequest(Private, frozen=True):
     ]
     max_highlights: Annotated[
         Annotated[int, Meta(ge=1, le=MAX_HIGHLIGHTS)] | None,
-        Meta(
-            description="At most so many highlights; null lets the worker choose, a fifth and three more, at most twelve."
-        ),
+        Meta(description="At most so many highlights; null lets the worker choose: a fifth and three, at most twelve."),
     ] = None
 
 
