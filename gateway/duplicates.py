@@ -10,7 +10,7 @@ from typing import Final
 from seclude.errors import DecodeError, ReplayError
 from seclude.ohttp.keyconfig import REQUEST_HEADER_LENGTH, parse_request_header
 
-MAX_REMEMBERED: Final = 100_000  # about 15 MB; at a hundred requests a second, the last quarter of an hour
+REMEMBERED: Final = 50_000  # at least, twice as many at most: about 10 MB; at a hundred a second, eight minutes
 DIGEST_BYTES: Final = 16  # chance of a wrong refusal below 2^-90 for a full set
 
 # Nenc by KEM identifier (RFC 9180, section 7.1; draft-ietf-hpke-pq); `enc` stands after the header.
@@ -32,22 +32,24 @@ def digest_of(body: bytes) -> bytes:
 
 
 class Duplicates:
-    """The requests that were passed on last."""
+    """The requests that were passed on last, in two generations: when the younger is full, the older is forgotten."""
 
-    __slots__ = ("_limit", "_seen")
+    __slots__ = ("_limit", "_older", "_younger")
 
-    def __init__(self, limit: int = MAX_REMEMBERED) -> None:
+    def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
-        self._seen: dict[bytes, None] = {}  # in order of arrival
+        self._older: set[bytes] = set()
+        self._younger: set[bytes] = set()
 
     def insert(self, digest: bytes) -> None:
         """Remember one request; raises `ReplayError` the second time."""
-        if digest in self._seen:
+        if digest in self._younger or digest in self._older:
             raise ReplayError("this encapsulated request was passed on before")
-        self._seen[digest] = None
-        if len(self._seen) > self._limit:
-            del self._seen[next(iter(self._seen))]
+        if len(self._younger) >= self._limit:
+            self._older, self._younger = self._younger, set()
+        self._younger.add(digest)
 
     def forget(self, digest: bytes) -> None:
         """Let a request come again, as one that surely no worker began."""
-        self._seen.pop(digest, None)
+        self._younger.discard(digest)
+        self._older.discard(digest)

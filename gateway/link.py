@@ -9,8 +9,7 @@ from typing import Final
 
 from gateway.pool import Pool, Worker
 from seclude.attestation.bundle import MAX_BUNDLE
-from seclude.daemon.messages import UpstreamResponse
-from seclude.daemon.upstream import Attempt, Upstream, UpstreamTimeouts
+from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import DecodeError, UpstreamError
 from seclude.ohttp.media import OHTTP_REQ
 from seclude.pool import JSON, OCTETS, Message, Status, parse_status, serialize_birth
@@ -26,20 +25,16 @@ class Link:
     """The way to one worker."""
 
     def __init__(self, address: str, deadline_seconds: float, *, insecure_plaintext: bool = False) -> None:
-        self._requests = Upstream(
+        self.requests: Final = Upstream(
             address, timeouts=UpstreamTimeouts(total=deadline_seconds), insecure_plaintext=insecure_plaintext
         )
+        self.head: Final = self.requests.prepare("POST", Message.REQUEST, content_type=OHTTP_REQ)
+        """The head of every encapsulated request."""
         self._control = Upstream(
             address,
             timeouts=UpstreamTimeouts(total=CONTROL_TIMEOUT_SECONDS),
             max_answer_bytes=MAX_CONTROL_BYTES,
             insecure_plaintext=insecure_plaintext,
-        )
-
-    async def ask(self, encapsulated: bytes, attempt: Attempt) -> UpstreamResponse:
-        """Pass one encapsulated request on and return whatever the worker answers; raises ExchangeError."""
-        return await self._requests.exchange(
-            "POST", Message.REQUEST, content_type=OHTTP_REQ, body=encapsulated, attempt=attempt
         )
 
     async def status(self) -> Status:
@@ -72,7 +67,7 @@ class Link:
 
     async def close(self) -> None:
         """Close both pools of connections."""
-        await self._requests.close()
+        await self.requests.close()
         await self._control.close()
 
     async def _say(self, method: str, message: Message, content_type: str | None = None, body: bytes = b"") -> bytes:

@@ -18,12 +18,13 @@ from gateway.pool import Pool, State
 from gateway.report import EVENTS, WORDS, Report
 from gateway.route import Gateway
 from seclude.attestation.slots import MAX_PERIOD_SECONDS, MAX_T0, NOT_BEGUN, Slots
-from seclude.daemon.admin import Admin, Metrics
+from seclude.daemon.admin import Admin
 from seclude.daemon.command import CHECK_CONFIG, Command, DaemonConfig, listening_problems, serve_until_stop, show
 from seclude.daemon.config import Seconds
 from seclude.daemon.lifecycle import DrainTimes, Stop, run
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
+from seclude.daemon.metrics import Metrics
 from seclude.daemon.server import Server
 from seclude.errors import ConfigError
 from seclude.pool import DRAINING
@@ -94,7 +95,6 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
     server = Server(
         gateway.handle,
         ServerLimits(**asdict(config.limits)),
-        name="the gateway",
         log=log,
         observe=metrics.observe,
         insecure_plaintext=config.insecure_plaintext,

@@ -6,11 +6,10 @@ the same key identifier, and a request made for one of them cannot be opened wit
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
-from random import Random, SystemRandom
+from random import Random
 from typing import Final
 
 from msgspec.structs import replace
@@ -80,10 +79,10 @@ class Pool:
 
     def __init__(self, size: int, draw: Random | None = None) -> None:
         self.workers = tuple(Worker(index) for index in range(size))
-        self._draw = draw or SystemRandom()
+        self._draw = draw or Random()  # noqa: S311 - no secret: steering a request to a worker gains nothing
         self._elected: dict[int, str] = {}
         self._known: dict[int, frozenset[int]] = {}  # the key identifiers of each elected core
-        self._routes: dict[int, list[Worker]] = {}  # who can be given requests for a key identifier
+        self._routes: Mapping[int, Sequence[Worker]] = {}  # who can be given requests for a key identifier
         self._signal = asyncio.Event()
 
     @property
@@ -135,10 +134,16 @@ class Pool:
 
     def choose(self, key_id: int, excluding: Set[int]) -> Worker | None:
         """Return the less busy of two workers drawn at random, which spreads load nearly as well as asking them all."""
-        able = [worker for worker in self._routes.get(key_id, ()) if worker.index not in excluding]
-        if not able:
-            return None
-        return min(self._draw.sample(able, min(2, len(able))), key=lambda worker: worker.inflight)
+        able = self._routes.get(key_id, ())
+        if excluding:
+            able = [worker for worker in able if worker.index not in excluding]
+        count = len(able)
+        if count < 2:
+            return able[0] if able else None
+        first = int(self._draw.random() * count)
+        second = (first + 1 + int(self._draw.random() * (count - 1))) % count
+        one, other = able[first], able[second]
+        return one if len(one.carried) <= len(other.carried) else other
 
     async def find(self, key_id: int, excluding: Set[int], patience: float) -> Worker | None:
         """Return a worker, or None when none got ready within `patience` seconds; raises UnknownKeyError.
@@ -156,15 +161,6 @@ class Pool:
                 return worker
         except TimeoutError:
             return None
-
-    @contextmanager
-    def carrying(self, worker: Worker, give_up: Callable[[], None]) -> Iterator[None]:
-        """Count a request as in flight with a worker; `give_up` is called if the worker is heard of no more."""
-        worker.carried.add(give_up)
-        try:
-            yield
-        finally:
-            worker.carried.remove(give_up)
 
     async def changed(self) -> None:
         """Wait for the next change of a worker's status or of the elected cores."""

@@ -15,9 +15,12 @@ from gateway.epochs import Reconciler
 from gateway.link import Link
 from gateway.pool import Pool, Worker
 from seclude.daemon.accept import choose
-from seclude.daemon.messages import Request, Response, UpstreamResponse
+from seclude.daemon.http1 import AnswerHead
+from seclude.daemon.messages import Head, Response, UpstreamResponse
+from seclude.daemon.outbound import ExchangeError
+from seclude.daemon.passage import Passage
 from seclude.daemon.problems import refusal
-from seclude.daemon.upstream import Attempt, ExchangeError
+from seclude.daemon.transaction import Transaction
 from seclude.errors import BusyError, Error, MediaTypeError, UnknownKeyError, UpstreamError
 from seclude.ohttp.keyconfig import parse_request_header
 from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, OHTTP_RES, media_type
@@ -41,31 +44,28 @@ class Gateway:
         deadline_seconds: float,
         count_retry: Callable[[], None],
     ) -> None:
-        self._pool = pool
-        self._links = links
+        self.pool: Final = pool
+        self.links: Final = links
+        self.deadline_seconds: Final = deadline_seconds
+        self.count_retry: Final = count_retry
+        self.duplicates: Final = Duplicates()
         self._reconciler = reconciler
-        self._deadline_seconds = deadline_seconds
-        self._count_retry = count_retry
-        self._duplicates = Duplicates()
 
-    async def handle(self, request: Request) -> Response:
-        """Answer one request of a relay."""
+    def handle(self, transaction: Transaction) -> None:
+        """Answer one request of a relay, or carry it to a worker."""
+        request = transaction.request
         if request.path != GATEWAY_PATH:
-            return refusal(404)
-        if request.method == "GET":
-            return self._keys(request)
-        if request.method != "POST":
-            return refusal(405, fields=(("Allow", "GET, POST"),))
-        if media_type(request.content_type) != OHTTP_REQ:
+            transaction.respond(refusal(404))
+        elif request.method == "GET":
+            transaction.respond(self._keys(request))
+        elif request.method != "POST":
+            transaction.respond(refusal(405, fields=(("Allow", "GET, POST"),)))
+        elif media_type(request.content_type) != OHTTP_REQ:
             raise MediaTypeError("request is not message/ohttp-req")
-        body = await request.body.read()
-        try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return _rebuild(await self._ask(body, parse_request_header(body).key_id, digest_of(body)))
-        except TimeoutError:
-            raise UpstreamError("no worker answered in time", timed_out=True) from None
+        else:
+            Asking(transaction, self)
 
-    def _keys(self, request: Request) -> Response:
+    def _keys(self, request: Head) -> Response:
         """Answer with what is published for the slot of now, the same for everybody."""
         wanted = choose(request.accept, (OHTTP_KEYS, KEY_BUNDLE))
         if wanted is None:
@@ -77,68 +77,126 @@ class Gateway:
         caching = (("Cache-Control", f"public, max-age={age}"), ("Vary", "Accept"))
         return Response(200, wanted, offer.key_configs if wanted == OHTTP_KEYS else offer.bundle, caching)
 
-    async def _ask(self, body: bytes, key_id: int, digest: bytes) -> UpstreamResponse:
-        """Return a worker's answer. Each worker is asked at most once, and another one only while that is harmless.
 
-        That is when no octet of an answer came from a worker that broke off or is heard of no more, or when a worker
-        said that it did not begin. One that is silent until the deadline and answers its polls may be at work: nobody
-        else is asked (RFC 9458, section 6.5). A request is a duplicate from when a worker is first asked, unless in
-        the end surely none began: then whoever asked may send it again.
-        """
-        asked: set[int] = set()
-        idle: set[int] = set()  # those who surely did not begin
-        failure: Error | None = None
-        try:
-            while (worker := await self._pool.find(key_id, asked, PATIENCE_SECONDS)) is not None:
-                if asked:
-                    self._count_retry()
-                else:
-                    self._duplicates.insert(digest)
-                asked.add(worker.index)
-                try:
-                    return await self._try(worker, body, key_id)
-                except (BusyError, UnknownKeyError) as exc:
-                    idle.add(worker.index)
-                    # A key is unknown only if everyone says so.
-                    failure = exc if failure is None or isinstance(exc, BusyError) else failure
-                except ExchangeError as exc:
-                    if exc.answered:
-                        raise
-                    idle |= set() if exc.sent else {worker.index}
-                    failure = exc
-        finally:
-            if asked and asked == idle:
-                self._duplicates.forget(digest)
-        raise failure or BusyError("no worker is ready")
+class Asking(Passage):
+    """One request on its way to a worker. Each is asked at most once, and another only while that is harmless.
 
-    async def _try(self, worker: Worker, body: bytes, key_id: int) -> UpstreamResponse:
-        """Return one worker's answer; raises BusyError or UnknownKeyError where it said that it did not begin.
+    That is when no octet of an answer came from a worker that broke off or is heard of no more, or when a worker said
+    that it did not begin. One that is silent until the deadline and answers its polls may be at work: nobody else is
+    asked (RFC 9458, section 6.5). A request is a duplicate from when a worker is first asked, unless in the end surely
+    none began: then whoever asked may send it again.
+    """
+
+    keeps = True
+    _key_id = -1
+    _digest = b""
+    _deadline = 0.0
+    _worker: Worker | None = None
+    _give_up: Callable[[], None] | None = None
+    _failure: Error | None = None
+    _finding: asyncio.Task[None] | None = None
+
+    def __init__(self, transaction: Transaction, gateway: Gateway) -> None:
+        super().__init__(transaction)
+        self._gateway = gateway
+        self._asked: set[int] = set()
+        self._idle: set[int] = set()  # those who surely did not begin
+
+    def start(self) -> None:
+        """Find out which key the request is for, and who holds it."""
+        prefix = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+        self._key_id = parse_request_header(prefix).key_id
+        self._digest = digest_of(prefix)
+        self._deadline = asyncio.get_running_loop().time() + self._gateway.deadline_seconds
+        self._next()
+
+    def passes(self, head: AnswerHead) -> str | None:
+        """Let encapsulated answers through."""
+        return OHTTP_RES if head.status == HTTPStatus.OK and media_type(head.content_type) == OHTTP_RES else None
+
+    def looked_at(self, answer: UpstreamResponse) -> None:
+        """See to what is no answer; who said that it did not begin is followed by another.
 
         A fault of the worker's own, such as 500, does not tell whether it had begun, so the request ends with it. But
         the worker is out until its next poll: failing takes no time, and as the least busy one it would be given all.
         """
-        attempt = Attempt()
-        try:
-            with self._pool.carrying(worker, attempt.give_up):
-                answer = await self._links[worker.index].ask(body, attempt)
-        except ExchangeError as exc:
-            if not exc.timed_out:
-                self._pool.fail(worker)
-            raise
+        worker, pool = self._let_go(), self._gateway.pool
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            raise BusyError("every worker is busy")
-        if answer.status == UnknownKeyError.status:
-            self._pool.lacks(worker, key_id)
-            raise UnknownKeyError("no worker holds this key")
-        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._pool.fail(worker)
-        return answer
+            self._failure = BusyError("every worker is busy")
+        elif answer.status == UnknownKeyError.status:
+            pool.lacks(worker, self._key_id)
+            if self._failure is None:  # a key is unknown only if everyone says so
+                self._failure = UnknownKeyError("no worker holds this key")
+        else:
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                pool.fail(worker)
+            if answer.status not in PASSED:
+                raise UpstreamError("the worker's answer is none that is known here")
+            self.transaction.respond(refusal(answer.status))
+            return
+        self._idle.add(worker.index)
+        self._next()
 
+    def failed(self, exc: ExchangeError) -> None:
+        """See to a worker that broke off, was given up, or took too long."""
+        worker = self._let_go()
+        if not exc.timed_out:
+            self._gateway.pool.fail(worker)
+        if exc.answered:
+            raise exc
+        if not exc.sent:
+            self._idle.add(worker.index)
+        self._failure = exc
+        self._next()
 
-def _rebuild(answer: UpstreamResponse) -> Response:
-    """Write a worker's answer anew."""
-    if answer.status == HTTPStatus.OK and media_type(answer.content_type) == OHTTP_RES and answer.body:
-        return Response(200, OHTTP_RES, answer.body)
-    if answer.status in PASSED:
-        return refusal(answer.status)
-    raise UpstreamError("the worker's answer is none that is known here")
+    def client_lost(self) -> None:
+        """Take the request back, wherever it is."""
+        if self._finding is not None:
+            self._finding.cancel()
+        super().client_lost()
+
+    def released(self) -> None:
+        """Count the request as in flight no more."""
+        if self._worker is not None:
+            self._let_go()
+        if self._asked and self._asked == self._idle:
+            self._gateway.duplicates.forget(self._digest)
+
+    def _next(self) -> None:
+        """Ask a worker that was not asked yet, now or when one is there."""
+        worker = self._gateway.pool.choose(self._key_id, self._asked)
+        if worker is not None:
+            self._ask(worker)
+        else:
+            self._finding = asyncio.get_running_loop().create_task(self._find())
+
+    async def _find(self) -> None:
+        patience = min(PATIENCE_SECONDS, self._deadline - asyncio.get_running_loop().time())
+        try:
+            worker = await self._gateway.pool.find(self._key_id, self._asked, patience)
+            if worker is None:
+                raise self._failure or BusyError("no worker is ready")
+            self._ask(worker)
+        except Exception as exc:  # noqa: BLE001 - the edge where every error becomes an answer
+            self.end(exc)
+
+    def _ask(self, worker: Worker) -> None:
+        gateway = self._gateway
+        if self._asked:
+            gateway.count_retry()
+        else:
+            gateway.duplicates.insert(self._digest)
+        self._asked.add(worker.index)
+        self._worker = worker
+        link = gateway.links[worker.index]
+        within = self._deadline - asyncio.get_running_loop().time()
+        self._give_up = self.send_to(link.requests, link.head, within=within).give_up
+        worker.carried.add(self._give_up)
+
+    def _let_go(self) -> Worker:
+        """Count the request as in flight with its worker no more."""
+        worker, self._worker = self._worker, None
+        assert worker is not None
+        assert self._give_up is not None
+        worker.carried.discard(self._give_up)
+        return worker

@@ -27,6 +27,7 @@ from inference.runner import Runner
 from inference.warmup import load_tasks
 from inference.watch import Watch, collect_and_watch
 from seclude.daemon.admin import Admin
+from seclude.daemon.answering import answering
 from seclude.daemon.command import CHECK_CONFIG, Command, serve_until_stop, show
 from seclude.daemon.lifecycle import Stop, run
 from seclude.daemon.limits import ServerLimits
@@ -106,9 +107,8 @@ async def serve(config: WorkerConfig, stop: Stop, log: Log, descriptor: int | No
         clock=clock,
     )
     server = Server(
-        metrics.counting(front.handle),
+        answering(metrics.counting(front.handle)),
         ServerLimits(max_body_bytes=MAX_BODY, max_inflight=measured.max_inflight + SPARE_INFLIGHT),
-        name="the worker",
         log=log,
         insecure_plaintext=launch.insecure_plaintext,
     )

@@ -12,10 +12,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from inference.open import Task
 from seclude import bhttp
-from seclude.daemon.admin import OTHER, SECONDS, Metrics
 from seclude.daemon.messages import Handler, Request, Response
+from seclude.daemon.metrics import OTHER, SECONDS, Metrics
 from seclude.daemon.problems import CLIENT_GONE, answer_for
-from seclude.daemon.server import GONE_STATUS, Exchange
+from seclude.daemon.transaction import GONE_STATUS
 from seclude.pool import Message
 from seclude.tasks import REWRITE_PATH, SUMMARIZE_PATH
 
@@ -77,7 +77,7 @@ class WorkerMetrics(Metrics):
                 raise
             finally:
                 seconds, taken = perf_counter() - started, request.content_length or 0
-                self.observe(Exchange(answer.status, answer.reason, seconds, taken, len(answer.body)))
+                self.observe(answer.status, answer.reason, seconds, taken, len(answer.body))
             return answer
 
         return counted

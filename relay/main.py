@@ -6,21 +6,25 @@ It sees addresses and ciphertext, and neither writes the one nor can read the ot
 import argparse
 from collections.abc import Iterator, Sequence
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from relay.keycache import KeyCache
-from relay.policy import Serve, admit, check_length, rebuild
-from seclude.daemon.admin import Admin, Metrics
+from relay.policy import Forward, admit, passes, rebuild
+from seclude.daemon.admin import Admin
 from seclude.daemon.command import CHECK_CONFIG, Command, DaemonConfig, listening_problems, serve_until_stop, show
 from seclude.daemon.config import Seconds
+from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.lifecycle import DrainTimes, Stop, run
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
-from seclude.daemon.messages import Request, Response
+from seclude.daemon.messages import Response, UpstreamResponse
+from seclude.daemon.metrics import Metrics
+from seclude.daemon.passage import Passage
 from seclude.daemon.server import Server
+from seclude.daemon.transaction import Transaction
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import ConfigError
 from seclude.ohttp.media import GATEWAY_PATH, OHTTP_REQ
@@ -67,21 +71,40 @@ class Relay:
     """The handler: one decision by policy, and bytes moved accordingly."""
 
     def __init__(self, gateway: Upstream, cache: KeyCache, max_body_bytes: int) -> None:
-        self._gateway = gateway
+        self.gateway: Final = gateway
+        self.head: Final = gateway.prepare("POST", GATEWAY_PATH, content_type=OHTTP_REQ)
         self._cache = cache
         self._max_body_bytes = max_body_bytes
 
-    async def handle(self, request: Request) -> Response:
-        """Answer one client."""
-        decision = admit(request, self._max_body_bytes)
-        if isinstance(decision, Response):
-            return decision
-        if isinstance(decision, Serve):
-            return self._cache.serve(decision.media_type)
-        body = await request.body.read()
-        check_length(len(body), self._max_body_bytes)
-        answer = await self._gateway.exchange("POST", GATEWAY_PATH, content_type=OHTTP_REQ, body=body)
-        return rebuild(answer)
+    def handle(self, transaction: Transaction) -> None:
+        """Answer one client, or carry what it sent."""
+        decision = admit(transaction.request, self._max_body_bytes)
+        if isinstance(decision, Forward):
+            Forwarding(transaction, self)
+        else:
+            transaction.respond(decision if isinstance(decision, Response) else self._cache.serve(decision.media_type))
+
+
+class Forwarding(Passage):
+    """One request on its way to the gateway. It is sent once, whatever comes of it (RFC 9458, section 6.5)."""
+
+    __slots__ = ("_relay",)
+
+    def __init__(self, transaction: Transaction, relay: Relay) -> None:
+        super().__init__(transaction)
+        self._relay = relay
+
+    def start(self) -> None:
+        """Send it to the gateway, under a head that is the same for everybody."""
+        self.send_to(self._relay.gateway, self._relay.head)
+
+    def passes(self, head: AnswerHead) -> str | None:
+        """Let encapsulated answers through."""
+        return passes(head.status, head.content_type)
+
+    def looked_at(self, answer: UpstreamResponse) -> None:
+        """Write a refusal anew."""
+        self.transaction.respond(rebuild(answer))
 
 
 def connect(config: Config) -> Upstream:
@@ -98,7 +121,6 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
     server = Server(
         Relay(gateway, cache, config.limits.max_body_bytes).handle,
         ServerLimits(**asdict(config.limits)),
-        name="the relay",
         log=log,
         observe=metrics.observe,
         insecure_plaintext=config.insecure_plaintext,

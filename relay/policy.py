@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from seclude.daemon.accept import choose
-from seclude.daemon.messages import Request, Response, UpstreamResponse
+from seclude.daemon.messages import Head, Response, UpstreamResponse
 from seclude.daemon.problems import refusal
 from seclude.errors import BLANK, OHTTP_KEY, DecodeError, MediaTypeError, TooLargeError
 from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, OHTTP_RES, PROBLEM, media_type
@@ -31,7 +31,7 @@ MAX_PROBLEM_BYTES: Final = 4096  # octets; ours have a hundred
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Pass the body on, once it was read."""
+    """Pass the body on as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Problem(msgspec.Struct):
     type: str = BLANK
 
 
-def admit(request: Request, max_body_bytes: int) -> Forward | Serve | Response:
+def admit(request: Head, max_body_bytes: int) -> Forward | Serve | Response:
     """Decide about a request by its head alone; a Response is a refusal. Raises PeerError."""
     if request.path != GATEWAY_PATH:
         return refusal(404)
@@ -69,11 +69,14 @@ def check_length(length: int, max_body_bytes: int) -> None:
         raise TooLargeError(f"request over {max_body_bytes} octets")
 
 
+def passes(status: int, content_type: str | None) -> str | None:
+    """Return the media type under which the body of an answer is passed on, or None for an answer to be rebuilt."""
+    return OHTTP_RES if status == HTTPStatus.OK and media_type(content_type) == OHTTP_RES else None
+
+
 def rebuild(answer: UpstreamResponse) -> Response:
-    """Write the gateway's answer anew."""
+    """Write a refusal of the gateway's anew."""
     kind = media_type(answer.content_type)
-    if answer.status == HTTPStatus.OK and kind == OHTTP_RES and answer.body:
-        return Response(200, OHTTP_RES, answer.body)
     if answer.status not in PASSED:
         return refusal(502)
     problem = _problem_type(answer.body) if kind == PROBLEM else BLANK

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from seclude import bhttp
 from seclude.attestation.verify import Step, TrustedPool, verify_bundle
+from seclude.client.hop import Hop
 from seclude.client.trust import Trust
 from seclude.daemon.messages import UpstreamResponse
-from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import (
     DATE,
     OHTTP_KEY,
@@ -49,8 +49,6 @@ from seclude.tasks import (
     decode,
     encode,
 )
-
-TIMEOUTS: Final = UpstreamTimeouts(connect=5.0, total=120.0)  # ten thousand messages take a worker under a minute
 
 
 def _parse_problem(content_type: str | None, content: bytes) -> Problem:
@@ -201,11 +199,11 @@ class Client:
             raise UpstreamError("the relay cannot be reached; check the network and `relay` in the trust file") from exc
 
 
-def _connect(url: str) -> tuple[Upstream, str]:
+def _connect(url: str) -> tuple[Hop, str]:
     """Return the way to the relay, without using it yet, and the path to ask; raises ConfigError."""
     try:
         relay = urlsplit(url)
-        return Upstream(f"{relay.scheme}://{relay.netloc}", timeouts=TIMEOUTS), relay.path.rstrip("/") or GATEWAY_PATH
+        return Hop(f"{relay.scheme}://{relay.netloc}"), relay.path.rstrip("/") or GATEWAY_PATH
     except (ConfigError, ValueError):
         raise ConfigError(
             "trust file: relay must be https://HOST[:PORT] with or without a path, or http:// on this machine"

@@ -16,6 +16,25 @@ class BodyReader(Protocol):
         ...
 
 
+class Head(Protocol):
+    """One request as far as a decision about its head may look."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def content_type(self) -> str | None: ...
+
+    @property
+    def accept(self) -> str | None: ...
+
+    @property
+    def content_length(self) -> int | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request as far as a handler may know it."""

@@ -20,6 +20,12 @@ class PeerTimeoutError(errors.PeerError):
     status = 408
 
 
+class RateError(errors.PeerError):
+    """Raised when one address asks more often than its share."""
+
+    status = 429
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """How one kind of error is answered, and the word it is counted under."""
@@ -41,6 +47,7 @@ TABLE: Final[dict[type[BaseException], Row]] = {
     errors.ReplayError: Row(409, "Conflict", "replay"),
     errors.DateError: Row(400, "date outside the window", "date", errors.DATE),
     PeerTimeoutError: Row(408, "Request Timeout", "peer_timeout"),
+    RateError: Row(429, "Too Many Requests", "rate"),
     errors.BusyError: Row(503, "Service Unavailable", "busy"),
     errors.UpstreamError: Row(502, "Bad Gateway", "upstream_down"),
     # What follows is never a peer's doing, and the same answer as for a bug: it says nothing about us.

@@ -1,39 +1,26 @@
-"""The next hop: one small HTTP/1.1 client with a pool of connections to one address.
+"""The next hop: a pool of connections to one address.
 
-It sends the fields named in `exchange()` and Host and Content-Length, nothing else; it keeps no cookies, follows no
-redirects, decompresses nothing and reads no proxy settings from the environment. aiohttp is not visible outside.
+It sends the fields named in `prepare()`, Host and framing, nothing else; it keeps no cookies, follows no redirects,
+decompresses nothing and reads no proxy settings from the environment.
 """
 
 import asyncio
-import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+import ssl
 from dataclasses import dataclass
 from typing import Final
-
-from aiohttp import (
-    BaseConnector,
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
-    TCPConnector,
-    UnixConnector,
-)
-from aiohttp.client_proto import ResponseHandler
-from yarl import URL
+from urllib.parse import SplitResult, urlsplit
 
 from seclude.daemon.addresses import ListenAddress
+from seclude.daemon.clock import Clock
+from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.messages import UpstreamResponse
-from seclude.errors import ConfigError, UpstreamError
+from seclude.daemon.outbound import Attempt, ExchangeError, Outbound, Receiver
+from seclude.errors import ConfigError
 
 MAX_ANSWER_BYTES: Final = (1 << 20) + (1 << 16)  # octets; as the largest request, which no answer of a model nears
-AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # aiohttp adds these unless told not to
-POOL_KEEPALIVE: Final = 15.0  # seconds; well under the server's 75, so that no request meets a closing connection
+IDLE_SECONDS: Final = 15.0  # well under the server's 75, so that no request meets a closing connection
+AGE_SECONDS: Final = 300.0  # after which a connection is not used again: names and balancers may point elsewhere
+MAX_CONNECTIONS: Final = 4096  # at once; the server in front bounds what is in flight, this bounds a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,50 +29,6 @@ class UpstreamTimeouts:
 
     connect: float = 3.0  # two lost SYNs
     total: float = 120.0  # a long answer on a slow model; the caller's own deadline may be shorter
-
-
-class ExchangeError(UpstreamError):
-    """Raised when an exchange failed.
-
-    `sent` is false only if surely no octet of the request went out, `answered` only if surely none of an answer came.
-    """
-
-    def __init__(self, message: str, *, timed_out: bool = False, sent: bool = True, answered: bool = True) -> None:
-        super().__init__(message, timed_out=timed_out)
-        self.sent = sent
-        self.answered = answered
-
-
-class Attempt:
-    """One exchange, which its caller may give up from outside as long as no octet of an answer came."""
-
-    def __init__(self) -> None:
-        self.sent = False
-        """Whether there was a connection to send on."""
-        self.heard = False
-        """Whether any octet of an answer came."""
-        self.given_up = False
-        self._limit: asyncio.Timeout | None = None
-
-    def give_up(self) -> None:
-        """End the exchange with an ExchangeError, unless an octet of an answer came or it is over."""
-        if self._limit is not None and not self.heard:
-            self.given_up = True
-            self._limit.reschedule(asyncio.get_running_loop().time())
-            self._limit = None
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Let the exchange be given up while this lasts."""
-        _attempt.set(self)
-        try:
-            async with asyncio.timeout(None) as self._limit:
-                yield
-        finally:
-            self._limit = None
-
-
-_attempt: Final[ContextVar[Attempt]] = ContextVar("attempt")  # the latest of this task; its connection asks for it
 
 
 class Upstream:
@@ -100,16 +43,63 @@ class Upstream:
         *,
         timeouts: UpstreamTimeouts | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        tls: ssl.SSLContext | None = None,
         insecure_plaintext: bool = False,
     ) -> None:
-        self._base, self._path = _parse(address)
-        if self._base.scheme == "http" and not (insecure_plaintext or ListenAddress(self._base.host or "").is_local):
+        self._target = _parse(address)
+        if self._target.plain and not (insecure_plaintext or ListenAddress(self._target.host).is_local):
             raise ConfigError(
                 "the next hop is not loopback: use https (RFC 9458, section 6), or set insecure_plaintext"
             )
+        self.tls = tls
+        """The context for https; None stands for the system's roots."""
         self._timeouts = timeouts or UpstreamTimeouts()
         self._max_answer_bytes = max_answer_bytes
-        self._session: ClientSession | None = None
+        self._clock: Clock | None = None
+        self._idle: list[Outbound] = []
+        self._open: set[Outbound] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, idle ones included."""
+        return len(self._open) + len(self._connecting)
+
+    def prepare(self, method: str, path: str, *, content_type: str | None = None, accept: str | None = None) -> bytes:
+        """Return the part of a request's head that is the same for all; `begin` adds the framing."""
+        kind = "" if content_type is None else f"Content-Type: {content_type}\r\n"
+        wanted = "" if accept is None else f"Accept: {accept}\r\n"
+        return f"{method} {path} HTTP/1.1\r\nHost: {self._target.name}\r\n{kind}{wanted}".encode("ascii")
+
+    def begin(
+        self, head: bytes, length: int | None, body: bytes, receiver: Receiver, *, within: float | None = None
+    ) -> Attempt:
+        """Send a prepared head and what there is of the body; without a length the body is chunked.
+
+        `within` is a shorter time than the pool's own, in seconds. The receiver hears of an answer, or that there will
+        be none, only after this has returned.
+        """
+        now = (self._clock or self._start()).now()
+        total = self._timeouts.total if within is None or within > self._timeouts.total else within
+        attempt = Attempt(receiver, now + total, chunked=length is None)
+        if length == 0 and head.startswith(b"GET "):
+            attempt.send(head + b"\r\n")
+        elif length is not None:
+            attempt.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, length, body))
+        else:
+            attempt.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+            if body:
+                attempt.write(body)
+        while self._idle:
+            connection = self._idle.pop()  # the one used last, so that the others grow old and the pool shrinks
+            if connection.usable and now - connection.made_at < AGE_SECONDS:
+                connection.carry(attempt)
+                return attempt
+            connection.drop()
+        task = asyncio.get_running_loop().create_task(self._connect(attempt, now))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return attempt
 
     async def exchange(
         self,
@@ -119,123 +109,151 @@ class Upstream:
         content_type: str | None = None,
         accept: str | None = None,
         body: bytes = b"",
-        attempt: Attempt | None = None,
     ) -> UpstreamResponse:
         """Send one request and return the whole answer, whatever its status; raises ExchangeError.
 
         A POST is never sent twice; a GET may be, when the server closed a kept connection under it.
         """
-        fields = [("Content-Type", content_type), ("Accept", accept)]
-        headers = {name: value for name, value in fields if value is not None}
-        attempt = attempt or Attempt()
-        async with _failures(attempt), attempt.running():
-            response = await self._open().request(
-                method,
-                self._base.join(URL(path, encoded=True)),
-                headers=headers,
-                data=body or None,
-                allow_redirects=False,
-            )
-            async with response:
-                content = await self._read(response)
-        return UpstreamResponse(
-            response.status, response.headers.get("Content-Type"), content, response.headers.get("Retry-After")
-        )
+        head = self.prepare(method, path, content_type=content_type, accept=accept)
+        kept = bool(self._idle)
+        try:
+            return await self._collect(head, body)
+        except ExchangeError as exc:
+            if method != "GET" or exc.answered or exc.timed_out or not kept:
+                raise
+        return await self._collect(head, body)
 
     async def close(self) -> None:
         """Close the pool."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for task in list(self._connecting):
+            task.cancel()
+        for connection in list(self._open):
+            connection.drop()
+        self._idle.clear()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
 
-    def _open(self) -> ClientSession:
-        if self._session is None:
-            self._session = ClientSession(
-                connector=self._connector(),
-                cookie_jar=DummyCookieJar(),
-                skip_auto_headers=AUTOMATIC,
-                auto_decompress=False,
-                timeout=ClientTimeout(
-                    total=self._timeouts.total,
-                    connect=self._timeouts.connect,
-                    sock_connect=self._timeouts.connect,
-                    ceil_threshold=math.inf,  # aiohttp would round up to whole seconds
-                ),
-            )
-        return self._session
+    async def _collect(self, head: bytes, body: bytes) -> UpstreamResponse:
+        whole = Whole(self._max_answer_bytes)
+        attempt = self.begin(head, len(body), body, whole)
+        attempt.end()
+        whole.attempt = attempt
+        try:
+            return await whole.result
+        finally:
+            attempt.cancel()
 
-    def _connector(self) -> BaseConnector:
-        # No limit here: the server in front bounds what is in flight.
-        connector: BaseConnector
-        if self._path is not None:
-            connector = UnixConnector(self._path, limit=0, keepalive_timeout=POOL_KEEPALIVE)
+    async def _connect(self, attempt: Attempt, began: float) -> None:
+        """Make a connection for an attempt; whatever comes of it, the attempt hears of it."""
+        limit = min(began + self._timeouts.connect, attempt.deadline)
+        if len(self._open) >= MAX_CONNECTIONS:
+            attempt.fail("too many connections to the next hop", sent=False, answered=False)
+            return
+        try:
+            async with asyncio.timeout_at(limit):
+                connection = await self._dial()
+        except TimeoutError:
+            attempt.expire(connecting=True)
+        except (OSError, ssl.SSLError):  # their texts hold addresses
+            attempt.fail("no connection to the next hop", sent=False, answered=False)
+        except asyncio.CancelledError:
+            attempt.fail("the pool was closed", sent=False, answered=False)
+            raise
         else:
-            connector = TCPConnector(limit=0, keepalive_timeout=POOL_KEEPALIVE)
+            self._open.add(connection)
+            if attempt.over:
+                self._free(connection)
+            else:
+                connection.carry(attempt)
+
+    async def _dial(self) -> Outbound:
         loop = asyncio.get_running_loop()
-        connector._factory = lambda: _Listening(loop=loop)  # type: ignore[assignment] # a partial, by annotation
-        return connector
+        target = self._target
+        if target.path is not None:
+            _, connection = await loop.create_unix_connection(self._make, target.path)
+        elif target.plain:
+            _, connection = await loop.create_connection(self._make, target.host, target.port)
+        else:
+            context = self.tls or ssl.create_default_context()
+            _, connection = await loop.create_connection(
+                self._make, target.host, target.port, ssl=context, server_hostname=target.host
+            )
+        return connection
 
-    async def _read(self, response: ClientResponse) -> bytes:
-        if (response.content_length or 0) > self._max_answer_bytes:
-            response.close()
-            raise ExchangeError("answer too large")
-        pieces = bytearray()
-        async for piece in response.content.iter_any():
-            pieces += piece
-            if len(pieces) > self._max_answer_bytes:
-                response.close()
-                raise ExchangeError("answer too large")
-        return bytes(pieces)
+    def _make(self) -> Outbound:
+        return Outbound(self._clock or self._start(), self._free, self._lost)
 
+    def _free(self, connection: Outbound) -> None:
+        connection.wait_until((self._clock or self._start()).now() + IDLE_SECONDS)
+        self._idle.append(connection)
 
-class _Listening(ResponseHandler):
-    """A connection that tells the attempt it is used for what it sees."""
+    def _lost(self, connection: Outbound) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
 
-    attempt: Attempt | None = None
-
-    def set_response_params(self, **options: object) -> None:  # called by aiohttp just before it sends a request
-        self.attempt = _attempt.get()
-        self.attempt.sent = True
-        super().set_response_params(**options)  # type: ignore[arg-type] # passed on as they are
-
-    def data_received(self, data: bytes) -> None:
-        if self.attempt is not None and data:
-            self.attempt.heard = True
-        super().data_received(data)
+    def _start(self) -> Clock:
+        self._clock = Clock(min(self._timeouts.connect, self._timeouts.total))
+        return self._clock
 
 
-@asynccontextmanager
-async def _failures(attempt: Attempt) -> AsyncIterator[None]:
-    """Turn aiohttp's errors into ours. Their texts, which hold addresses, stop here."""
-    try:
-        yield
-    except ConnectionTimeoutError:
-        raise ExchangeError(
-            "no connection to the next hop in time", timed_out=True, sent=False, answered=False
-        ) from None
-    except TimeoutError:
-        if attempt.given_up:
-            raise ExchangeError(
-                "the next hop was given up", timed_out=True, sent=attempt.sent, answered=attempt.heard
-            ) from None
-        raise ExchangeError("the next hop did not answer in time", timed_out=True) from None
-    except ClientConnectorError:
-        raise ExchangeError("no connection to the next hop", sent=False, answered=False) from None
-    except (ClientError, OSError):
-        raise ExchangeError("the next hop broke off", sent=attempt.sent, answered=attempt.heard) from None
+class Whole:
+    """Collects one answer up to a limit; `result` is done with it or with an ExchangeError."""
+
+    def __init__(self, limit: int) -> None:
+        self.result: asyncio.Future[UpstreamResponse] = asyncio.get_running_loop().create_future()
+        self.attempt: Attempt | None = None
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._taken = 0
+
+    def answer(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
+        self._taken += len(piece)
+        self._pieces.append(piece)
+        if max(self._taken, head.content_length or 0) > self._limit:
+            self.answer_failed(ExchangeError("answer too large"))
+            if self.attempt is not None:
+                self.attempt.cancel()
+        elif ended and not self.result.done():
+            body = b"".join(self._pieces)
+            self.result.set_result(UpstreamResponse(head.status, head.content_type, body, head.retry_after))
+
+    def answer_failed(self, exc: ExchangeError) -> None:
+        if not self.result.done():
+            self.result.set_exception(exc)
+
+    def upstream_congested(self) -> None:
+        """The request is in the transport already."""
+
+    def upstream_relieved(self) -> None:
+        """As above."""
 
 
-def _parse(address: str) -> tuple[URL, str | None]:
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where to connect to."""
+
+    name: str
+    """As in the Host field."""
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+    plain: bool = False
+
+
+def _parse(address: str) -> _Target:
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
         if not path:
             raise ConfigError("an address unix:PATH needs a path")
-        return URL("http://localhost"), path
+        return _Target("localhost", path=path)
     try:
-        url = URL(address)
-        whole = url.scheme in ("http", "https") and bool(url.host) and url.port is not None
+        url = urlsplit(address)
+        port = url.port
     except ValueError:
-        whole = False
-    if not whole or url.user is not None or url.path != "/" or url.query_string or url.fragment:
+        url, port = SplitResult("", "", "", "", ""), None
+    scheme, host = url.scheme, url.hostname
+    rest = url.path not in ("", "/") or url.query or url.fragment or url.username is not None
+    if scheme not in ("http", "https") or not host or rest or "?" in address or "#" in address:
         raise ConfigError('the address of the next hop is "http://HOST:PORT", "https://HOST[:PORT]" or "unix:PATH"')
-    return url, None
+    name = url.netloc.lower()
+    return _Target(name, host, port or (443 if scheme == "https" else 80), plain=scheme == "http")

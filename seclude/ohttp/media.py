@@ -14,9 +14,13 @@ GATEWAY_PATH: Final = "/.well-known/ohttp-gateway"
 REQUEST_LABEL: Final = b"message/bhttp request"
 RESPONSE_LABEL: Final = b"message/bhttp response"
 
+_EXACT: Final = frozenset({OHTTP_REQ, OHTTP_RES, OHTTP_KEYS, KEY_BUNDLE, PROBLEM})
+
 
 def media_type(header: str | None) -> str:
     """Return the type of a Content-Type field in lower case, without its parameters; "" where there is none."""
+    if header in _EXACT:  # as our own clients write them
+        return header
     # Lower case is only defined here for ASCII: the Kelvin sign also becomes a "k".
     if header is None or not header.isascii():
         return ""

@@ -19,6 +19,7 @@ from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
 from seclude.client.sdk import Client
 from seclude.client.trust import EvidenceTable, SlotTable, Trust
+from seclude.daemon.answering import answering
 from seclude.daemon.messages import Request, Response
 from seclude.daemon.server import Server
 from seclude.errors import DATE, OHTTP_KEY, BusyError, EvidenceError, PolicyError, TaskError, UpstreamError
@@ -87,7 +88,7 @@ class Relay:
 @asynccontextmanager
 async def asking(relay: Relay, clock: Callable[[], float] = time.time, **pins: object) -> AsyncIterator[Client]:
     """A client of this relay, whose trust file is right but for `pins`."""
-    server = Server(relay.handle, name="a relay")
+    server = Server(answering(relay.handle))
     address = await server.start("127.0.0.1:0")
     root = msgspec.json.decode(msgspec.json.encode(relay.platform.root), type=str)
     evidence = EvidenceTable(measurements=(MEASUREMENT.hex(),), simulated_roots=(root,), max_age_seconds=3 * PERIOD)

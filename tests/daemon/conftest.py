@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from seclude.daemon.answering import answering
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.messages import Handler, Request, Response
-from seclude.daemon.server import Exchange, Server
+from seclude.daemon.server import Server
 
 QUICK = ServerLimits(
     max_body_bytes=1000,
@@ -19,6 +20,17 @@ QUICK = ServerLimits(
     max_inflight=2,
     linger=0.2,
 )
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request that was answered, as the metrics see it."""
+
+    status: int
+    reason: str
+    seconds: float
+    request_bytes: int
+    response_bytes: int
 
 
 @dataclass
@@ -56,7 +68,7 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def start(handler: Handler = echo, limits: ServerLimits = QUICK, listen: str = "127.0.0.1:0") -> Running:
         exchanges: list[Exchange] = []
-        server = Server(handler, limits, name="the test", observe=exchanges.append)
+        server = Server(answering(handler), limits, observe=lambda *seen: exchanges.append(Exchange(*seen)))
         running = Running(server, await server.start(listen), exchanges)
         started.append(running)
         return running

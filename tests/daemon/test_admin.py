@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from seclude.daemon.admin import OCTETS, SECONDS, Admin, Metrics
+from seclude.daemon.admin import Admin
 from seclude.daemon.messages import Request
-from seclude.daemon.server import Exchange
+from seclude.daemon.metrics import OCTETS, SECONDS, Metrics
 from seclude.errors import ConfigError
 
 
@@ -43,9 +43,9 @@ async def test_other_paths_and_methods_are_refused() -> None:
 
 async def test_requests_are_counted_by_code_and_reason() -> None:
     metrics = Metrics("test")
-    metrics.observe(Exchange(200, "ok", 0.003, 10, 20))
-    metrics.observe(Exchange(200, "ok", 0.003, 10, 20))
-    metrics.observe(Exchange(413, "too_large", 0.1, 10, 20))
+    metrics.observe(200, "ok", 0.003, 10, 20)
+    metrics.observe(200, "ok", 0.003, 10, 20)
+    metrics.observe(413, "too_large", 0.1, 10, 20)
     text = await scrape(metrics)
     assert 'seclude_test_requests_total{code="200",reason="ok"} 2.0' in text
     assert 'seclude_test_requests_total{code="413",reason="too_large"} 1.0' in text
@@ -56,7 +56,7 @@ async def test_requests_are_counted_by_code_and_reason() -> None:
 async def test_labels_come_from_closed_sets() -> None:
     metrics = Metrics("test")
     for number in range(300):
-        metrics.observe(Exchange(600 + number, f"192.0.2.{number}", 0.0, 0, 0))
+        metrics.observe(600 + number, f"192.0.2.{number}", 0.0, 0, 0)
     text = await scrape(metrics)
     assert 'seclude_test_requests_total{code="other",reason="other"} 300.0' in text
     assert "192.0.2" not in text
@@ -65,7 +65,7 @@ async def test_labels_come_from_closed_sets() -> None:
 @pytest.mark.parametrize(("size", "shown"), [(0, 256), (256, 256), (257, 1024), (1 << 22, 1 << 22), (1 << 30, 1 << 22)])
 async def test_even_the_sum_of_sizes_has_the_grain_of_a_bucket(size: int, shown: int) -> None:
     metrics = Metrics("test")
-    metrics.observe(Exchange(200, "ok", 0.0, size, size))
+    metrics.observe(200, "ok", 0.0, size, size)
     text = await scrape(metrics)
     for name in ("request", "response"):
         line = next(line for line in text.splitlines() if line.startswith(f"seclude_test_{name}_size_bytes_sum"))

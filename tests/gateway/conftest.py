@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import pytest
 
@@ -45,8 +45,9 @@ from seclude.attestation.bundle import (
     serialize_core,
 )
 from seclude.attestation.slots import Slots, x25519_key_id
-from seclude.daemon.messages import Request
+from seclude.daemon.messages import Head, Request, Response
 from seclude.daemon.problems import answer_for
+from seclude.daemon.transaction import Carrier, Transaction
 from seclude.errors import BusyError, DecodeError, Error, ReplayError
 from seclude.ohttp.keyconfig import KeyConfig, RequestHeader, SymmetricAlgorithms, serialize_key_configs
 from seclude.ohttp.keyconfig import serialize_request_header as header_bytes
@@ -304,24 +305,92 @@ class Steps:
         self.taken.append((name, step.worker.index, None if failure is None else type(failure).__name__))
 
 
-class Bytes:
-    """A body that is all there."""
+@dataclass
+class Asked:
+    """A request as the server would give it to the gateway, and what came of it; no socket is involved."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    request: Head
+    data: bytes = b""
+    done: bool = False
+    begun: bool = False
+    carrier: Carrier | None = None
+    given: bytes = b""
+    kind: str = ""
+    answered: asyncio.Future[Response] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def carry(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+
+    def admit(self) -> None: ...
+
+    def hold(self, octets: int) -> None: ...
+
+    def pause_body(self) -> None: ...
+
+    def resume_body(self) -> None: ...
+
+    def respond(self, response: Response) -> None:
+        self.done = True
+        self.answered.set_result(response)
+
+    def answer(self, content_type: str, body: bytes) -> None:
+        self.respond(Response(200, content_type, body))
+
+    def begin(self, content_type: str, length: int | None, fields: object = ()) -> None:
+        self.begun, self.kind = True, content_type
+
+    def write(self, piece: bytes) -> None:
+        self.given += piece
+
+    def finish(self) -> None:
+        self.respond(Response(200, self.kind, self.given))
+
+    def fail(self, exc: Exception) -> None:
+        if self.begun:
+            self.done = True
+            self.answered.set_exception(BrokenOffError())
+        else:
+            self.respond(answer_for(exc))
+
+
+class BrokenOffError(Exception):
+    """Raised where the client would see its answer end before its end."""
+
+
+async def handle(gateway: Gateway, asked: Asked) -> Response:
+    """Let the gateway answer; a cancelled wait is a client that goes away."""
+    transaction = cast(Transaction, asked)
+    try:
+        gateway.handle(transaction)
+        if asked.carrier is not None:
+            asked.carrier.body(asked.data, ended=True)
+    except Error as exc:
+        asked.fail(exc)
+        if asked.carrier is not None:
+            asked.carrier.client_lost()
+    try:
+        return await asked.answered
+    except asyncio.CancelledError:
+        if asked.carrier is not None:
+            asked.carrier.client_lost()
+        raise
+
+
+def post(body: bytes, *, path: str = GATEWAY_PATH, content_type: str | None = OHTTP_REQ) -> Asked:
+    """Return a request with a body."""
+    return Asked(Request("POST", path, content_type, None, len(body), NoBody()), body)
+
+
+def get(accept: str | None = None, *, method: str = "GET") -> Asked:
+    """Return a request for keys."""
+    return Asked(Request(method, GATEWAY_PATH, None, accept, 0, NoBody()))
+
+
+class NoBody:
+    """Where nobody reads a body."""
 
     async def read(self) -> bytes:
-        return self._data
-
-
-def post(body: bytes, *, path: str = GATEWAY_PATH, content_type: str | None = OHTTP_REQ) -> Request:
-    """Return a request as the server would give it to the handler."""
-    return Request("POST", path, content_type, None, len(body), Bytes(body))
-
-
-def get(accept: str | None = None) -> Request:
-    """Return a request for keys."""
-    return Request("GET", GATEWAY_PATH, None, accept, 0, Bytes(b""))
+        raise AssertionError("the gateway carries bodies, and reads none")
 
 
 @dataclass

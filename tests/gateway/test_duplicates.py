@@ -55,13 +55,14 @@ def test_a_forgotten_request_may_come_again() -> None:
 
 
 @pytest.mark.parametrize("limit", [2, 5])
-def test_the_oldest_is_forgotten_at_the_limit(limit: int) -> None:
+def test_as_many_as_the_limit_are_remembered_and_twice_as_many_forgotten(limit: int) -> None:
     duplicates = Duplicates(limit)
-    for number in range(limit + 1):
+    for number in range(2 * limit + 1):
         duplicates.insert(request(number))
+    for number in range(limit + 1, 2 * limit + 1):
+        with pytest.raises(ReplayError):
+            duplicates.insert(request(number))
     duplicates.insert(request(0))
-    with pytest.raises(ReplayError):
-        duplicates.insert(request(limit))
 
 
 @pytest.mark.parametrize("cut", range(len(encapsulated(1, tail=b""))))

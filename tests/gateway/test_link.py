@@ -7,10 +7,10 @@ import pytest
 
 from gateway.link import MAX_CONTROL_BYTES, Link, RefusedError, poll
 from gateway.pool import State
-from seclude.daemon.upstream import ExchangeError
+from seclude.daemon.outbound import ExchangeError
 from seclude.errors import DecodeError, UpstreamError
 from seclude.pool import Message
-from tests.gateway.conftest import Build, Clock, FakeWorker, House, encapsulated, eventually, post
+from tests.gateway.conftest import Build, Clock, FakeWorker, House, encapsulated, eventually, handle, post
 
 PATIENCE = 2.0  # seconds in which the pool must have noticed
 
@@ -38,7 +38,7 @@ async def test_a_worker_leaves_the_pool_within_two_seconds_and_comes_back_by_its
             fake.manifest = "nonsense"
     await eventually(lambda: house.pool.count(State.READY) == 1, PATIENCE)
     assert house.workers[0].state is (State.UNREADY if fault == "unready" else State.DOWN)
-    assert (await house.gateway.handle(post(encapsulated(1000)))).status == 200
+    assert (await handle(house.gateway, post(encapsulated(1000)))).status == 200
     assert fake.paths("/ohttp") == []
     if fault == "stopped":
         await fake.start()
@@ -52,7 +52,7 @@ async def test_a_busy_worker_is_still_heard(build: Build) -> None:
     house = await served(await build(2))
     for fake in house.fakes:
         fake.delay = 1.0
-    asking = [asyncio.create_task(house.gateway.handle(post(encapsulated(1000)))) for _ in range(150)]
+    asking = [asyncio.create_task(handle(house.gateway, post(encapsulated(1000)))) for _ in range(150)]
     await asyncio.sleep(0.8)
     assert house.pool.count(State.READY) == 2
     assert {(await task).status for task in asking} == {200}
@@ -65,7 +65,7 @@ async def test_a_worker_on_a_unix_socket_is_reached(tmp_path: Path) -> None:
     house = House(fakes, Clock(600_300.0))
     try:
         await house.settle()
-        assert (await house.gateway.handle(post(encapsulated(1000)))).status == 200
+        assert (await handle(house.gateway, post(encapsulated(1000)))).status == 200
     finally:
         await house.close()
         for fake in fakes:
@@ -101,7 +101,7 @@ async def test_a_status_nested_without_end_takes_only_its_worker_out(build: Buil
     house = await served(await build(2))
     house.fakes[0].raw_status = nested
     await eventually(lambda: house.workers[0].state is State.DOWN, PATIENCE)
-    assert (await house.gateway.handle(post(encapsulated(1000)))).status == 200
+    assert (await handle(house.gateway, post(encapsulated(1000)))).status == 200
 
 
 @pytest.mark.parametrize(("fault", "missed"), [("hanging", 2), ("stopped", 2), ("failing", 0), ("nonsense", 0)])

@@ -14,6 +14,7 @@ from inference.platform import create_simulated_platform
 from seclude import bhttp
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust, load_trust
+from seclude.daemon.answering import answering
 from seclude.daemon.messages import Request, Response
 from seclude.daemon.server import Server
 from seclude.daemon.upstream import Upstream
@@ -148,7 +149,7 @@ async def test_an_answer_changed_on_its_way_is_never_shown(trust: Trust, at: int
             content[at] ^= 1
         return Response(answer.status, answer.content_type, bytes(content))
 
-    relay = Server(lie, name="a lying relay")
+    relay = Server(answering(lie))
     address = await relay.start("127.0.0.1:0")
     with pytest.raises(UpstreamError, match="nothing of it is shown"):
         await ask(msgspec.structs.replace(trust, relay=f"http://{address}{GATEWAY_PATH}"))
@@ -172,7 +173,7 @@ async def test_a_plain_answer_carries_no_weight(trust: Trust, status: int) -> No
         problem = {"type": "https://iana.org/assignments/http-problem-types#ohttp-key", "title": "forged", "status": 1}
         return Response(status, "application/problem+json", msgspec.json.encode(problem), (("Location", "/elsewhere"),))
 
-    relay = Server(forge, name="a forging relay")
+    relay = Server(answering(forge))
     address = await relay.start("127.0.0.1:0")
     with pytest.raises(UpstreamError, match=r"^(?!.*forged)"):
         await ask(msgspec.structs.replace(trust, relay=f"http://{address}{GATEWAY_PATH}"))

@@ -126,7 +126,7 @@ async def relay(gateway: Gateway) -> AsyncIterator[Running]:
     cache = KeyCache(upstream, lambda: 0.0, Log("relay", events={"keys_fetch_failed": frozenset({"error"})}))
     await cache.fetch()
     limits = ServerLimits(max_body_bytes=1000, body_timeout=0.3, linger=0.2)
-    server = Server(Relay(upstream, cache, 1000).handle, limits, name="the relay")
+    server = Server(Relay(upstream, cache, 1000).handle, limits)
     running = Running(await server.start("127.0.0.1:0"), cache)
     yield running
     running.hang_up()

@@ -1,6 +1,7 @@
 """What arrives at the gateway and what comes back, octet by octet."""
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING
@@ -156,17 +157,40 @@ async def test_nothing_but_the_answer_itself_comes_back(
 
 async def test_a_huge_or_endless_answer_is_a_bad_gateway(relay: "Running", gateway: "Gateway") -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: message/ohttp-res\r\n"
-    gateway.post = head + b"Content-Length: 1000000000\r\n\r\n" + b"x" * 1000
+    gateway.post = head + b"Content-Length: 2000000000\r\n\r\n" + b"x" * 1000
     assert parse(await relay.talk(post(b"x")))[0] == 502
 
-    async def endless(streams: "Streams") -> None:
-        streams[1].write(head + b"Transfer-Encoding: chunked\r\n\r\n")
-        while True:
-            streams[1].write(b"1000\r\n" + b"x" * 4096 + b"\r\n")
-            await streams[1].drain()
 
-    gateway.post = endless
-    assert parse(await relay.talk(post(b"x")))[0] == 502
+@pytest.mark.parametrize("framing", [b"Content-Length: 100000", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("end", ["close", "silence", "never"])
+async def test_an_answer_that_breaks_off_never_looks_whole(
+    relay: "Running", gateway: "Gateway", framing: bytes, end: str
+) -> None:
+    async def begin(streams: "Streams") -> None:
+        writer = streams[1]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: message/ohttp-res\r\n" + framing + b"\r\n\r\n")
+        writer.write(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        while end == "never" and b"chunked" in framing:
+            writer.write(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+            await writer.drain()
+        if end == "close":
+            writer.close()
+        else:
+            await streams[0].read()
+
+    gateway.post = begin
+    reader, writer = await relay.connect()
+    writer.write(post(b"x"))
+    answer = await reader.readuntil(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    body = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := await reader.read(1 << 16):
+            body += piece
+    assert not body.endswith(b"0\r\n\r\n")
+    assert len(body) < 100_000 or b"chunked" in framing
 
 
 async def test_a_gateway_that_breaks_off_is_a_bad_gateway_and_is_asked_once(

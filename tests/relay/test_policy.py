@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.policy import Forward, Serve, admit, check_length, rebuild
+from relay.policy import Forward, Serve, admit, check_length, passes, rebuild
 from seclude.daemon.messages import Request, Response, UpstreamResponse
 from seclude.errors import OHTTP_KEY, DecodeError, MediaTypeError, PeerError, TooLargeError
 
@@ -92,8 +92,12 @@ def test_other_representations_are_not_acceptable() -> None:
 
 
 def test_a_sealed_answer_passes() -> None:
-    answer = rebuild(UpstreamResponse(200, "Message/OHTTP-Res; x=y", b"sealed", "5"))
-    assert answer == Response(200, "message/ohttp-res", b"sealed")
+    assert passes(200, "Message/OHTTP-Res; x=y") == "message/ohttp-res"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(201, "message/ohttp-res"), (200, "text/html"), (200, None)])
+def test_no_other_answer_passes(status: int, kind: str | None) -> None:
+    assert passes(status, kind) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""The device's way to a relay: one small HTTP/1.1 client with a pool of connections to one address.
+
+It sends the fields named in `exchange()` and Host and Content-Length, nothing else; it keeps no cookies, follows no
+redirects, decompresses nothing and reads no proxy settings from the environment. aiohttp is not visible outside.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    DummyCookieJar,
+    TCPConnector,
+)
+from yarl import URL
+
+from seclude.daemon.addresses import ListenAddress
+from seclude.daemon.messages import UpstreamResponse
+from seclude.errors import ConfigError, UpstreamError
+
+CONNECT_SECONDS: Final = 5.0  # two lost SYNs, on a mobile network
+TOTAL_SECONDS: Final = 120.0  # ten thousand messages take a worker under a minute
+IDLE_SECONDS: Final = 15.0  # well under the relay's 75, so that no request meets a closing connection
+MAX_ANSWER_BYTES: Final = (1 << 20) + (1 << 16)  # octets; as the largest request, which no answer of a model nears
+AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # aiohttp adds these unless told not to
+
+
+class Hop:
+    """A pool of connections to one relay: "http://HOST:PORT" on this machine, or "https://HOST[:PORT]".
+
+    Raises ConfigError for plain HTTP to another machine.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            url = URL(address)
+            whole = url.scheme in ("http", "https") and bool(url.host) and url.port is not None
+        except ValueError:
+            whole = False
+        if not whole or url.user is not None or url.path != "/" or url.query_string or url.fragment:
+            raise ConfigError('the address of a relay is "https://HOST[:PORT]"')
+        if url.scheme == "http" and not ListenAddress(url.host or "").is_local:
+            raise ConfigError("the relay is not on this machine: use https (RFC 9458, section 6)")
+        self._base = url
+        self._session: ClientSession | None = None
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        content_type: str | None = None,
+        accept: str | None = None,
+        body: bytes = b"",
+    ) -> UpstreamResponse:
+        """Send one request and return the whole answer, whatever its status; raises UpstreamError.
+
+        A POST is never sent twice; a GET may be, when the relay closed a kept connection under it.
+        """
+        fields = [("Content-Type", content_type), ("Accept", accept)]
+        headers = {name: value for name, value in fields if value is not None}
+        with _failures():
+            response = await self._open().request(
+                method,
+                self._base.join(URL(path, encoded=True)),
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+            )
+            async with response:
+                content = await _read(response)
+        return UpstreamResponse(
+            response.status, response.headers.get("Content-Type"), content, response.headers.get("Retry-After")
+        )
+
+    async def close(self) -> None:
+        """Close the pool."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> ClientSession:
+        if self._session is None:
+            self._session = ClientSession(
+                connector=TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
+                cookie_jar=DummyCookieJar(),
+                skip_auto_headers=AUTOMATIC,
+                auto_decompress=False,
+                timeout=ClientTimeout(
+                    total=TOTAL_SECONDS,
+                    connect=CONNECT_SECONDS,
+                    sock_connect=CONNECT_SECONDS,
+                    ceil_threshold=math.inf,  # aiohttp would round up to whole seconds
+                ),
+            )
+        return self._session
+
+
+async def _read(response: ClientResponse) -> bytes:
+    pieces = bytearray()
+    if (response.content_length or 0) <= MAX_ANSWER_BYTES:
+        async for piece in response.content.iter_any():
+            pieces += piece
+            if len(pieces) > MAX_ANSWER_BYTES:
+                break
+        else:
+            return bytes(pieces)
+    response.close()
+    raise UpstreamError("answer too large")
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn aiohttp's errors into ours. Their texts, which hold addresses, stop here."""
+    try:
+        yield
+    except (ConnectionTimeoutError, TimeoutError):
+        raise UpstreamError("the relay did not answer in time", timed_out=True) from None
+    except ClientConnectorError:
+        raise UpstreamError("no connection to the relay") from None
+    except (ClientError, OSError):
+        raise UpstreamError("the relay broke off") from None

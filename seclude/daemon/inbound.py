@@ -1,0 +1,383 @@
+"""One connection of a server: heads and bodies in, one answer after the other out, and a clock for each phase.
+
+    HEAD ──▶ BODY ──▶ ANSWER ──▶ HEAD       one request at a time; what is pipelined waits, and reading with it
+      │        └──────────┴────▶ LINGER     an answer before the end of a body ends the connection
+      └──▶ CLOSED
+
+It decides nothing about a request but whether it is one. A connection belongs to a `Home`, which is the server.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from seclude.daemon.clock import NEVER, Clock
+from seclude.daemon.http1 import HEAD_END, Chunks, HeadError, RequestHead
+from seclude.daemon.limits import ServerLimits
+from seclude.daemon.load import Load
+from seclude.daemon.messages import Response
+from seclude.daemon.problems import PeerTimeoutError, RateError, refusal
+from seclude.daemon.transaction import Observer, Transaction
+from seclude.errors import DecodeError, TooLargeError
+
+if TYPE_CHECKING:
+    from seclude.daemon.quota import Quota
+
+HEAD_END_LENGTH: Final = len(HEAD_END)
+
+
+class Phase(Enum):
+    """What a connection waits for."""
+
+    HEAD = auto()
+    BODY = auto()
+    ANSWER = auto()
+    LINGER = auto()
+    CLOSED = auto()
+
+
+HEAD, BODY, ANSWER, LINGER, CLOSED = Phase  # as names of the module, which are found faster than members
+
+
+class Home(Protocol):
+    """What all connections of one server share."""
+
+    limits: ServerLimits
+    load: Load
+    clock: Clock
+    retiring: bool
+    date_field: str
+    busy: int
+    """How many requests have begun and not ended."""
+    when_idle: asyncio.Event | None
+    """Set whenever that becomes none, while somebody waits for it."""
+
+    @property
+    def observe(self) -> Observer | None: ...
+
+    @property
+    def handle(self) -> Callable[[Transaction], None]: ...
+
+    def handler_failed(self, exc: Exception) -> None: ...
+
+    def opened(self, connection: "Connection", transport: asyncio.Transport) -> "Quota | None": ...
+
+    def closed(self, connection: "Connection") -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """Serves one peer."""
+
+    deadline = NEVER
+    """The earlier of the two that follow."""
+    _read_by = NEVER  # until when the peer may go on to send
+    _send_by = NEVER  # until when it may leave lying what it was sent
+    _phase = HEAD
+    _transport: asyncio.Transport | None = None
+    _transaction: Transaction | None = None
+    _quota: "Quota | None" = None
+    _data = b""  # of a head that is not whole, or of what was sent ahead
+    _head: RequestHead | None = None  # of the request before
+    _chunks: Chunks | None = None  # of a chunked body
+    _remaining = 0  # octets that a body with a length still has
+    _body_began = 0.0
+    _closing = False
+    _paused = False
+    _running = False
+
+    def __init__(self, home: Home) -> None:
+        self._home: Final = home
+        self.limits: Final = home.limits
+        self.load: Final = home.load
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; the server may have no room, and drops the connection then."""
+        socket = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
+        self._transport = socket
+        socket.set_write_buffer_limits(high=0)  # so that pause_writing() comes with the first octet kept
+        self._wait_for_peer(self.limits.header_timeout)
+        self._home.clock.add(self)
+        self._quota = self._home.opened(self, socket)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the peer sent, according to the phase."""
+        if self._phase is HEAD:
+            self._data = self._data + data if self._data else data
+            self._run()
+        elif self._phase is BODY:
+            self._take_body(data)
+            self._run()
+        elif self._phase is ANSWER:  # sent ahead: it waits, and no more of it is read
+            self._data += data
+            self.pause_body()
+
+    def pause_writing(self) -> None:
+        """Give the peer its time to take what was written."""
+        self._send_by = self._home.clock.now() + self.limits.send_timeout
+        self._wait_until(self._read_by)
+        if self._transaction is not None and self._transaction.carrier is not None:
+            self._transaction.carrier.client_congested()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._send_by = NEVER
+        self._wait_until(self._read_by)
+        if self._transaction is not None and self._transaction.carrier is not None:
+            self._transaction.carrier.client_relieved()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give up what the peer can no longer be told."""
+        self._phase = CLOSED
+        self._data = b""
+        self._home.clock.discard(self)
+        if self._quota is not None:
+            self._quota.leave()
+        if self._transaction is not None:
+            self._transaction.lose_client()
+        self._home.closed(self)
+
+    # From the clock.
+
+    def expire(self, now: float) -> None:
+        """End what took too long; while the peer waits for an answer, its time stands still."""
+        if self._send_by > now and self._phase is ANSWER:
+            self._wait_until(NEVER)
+            return
+        if self._send_by <= now or self._phase is not BODY or self._transaction is None:
+            self.abort()
+            return
+        taken = self._transaction.taken
+        by = self._body_began + self.limits.body_timeout + taken / self.limits.min_body_rate
+        if taken and by > now:
+            self._wait_until(by)
+        else:
+            self._transaction.lose_client(PeerTimeoutError("body not sent in time"))
+
+    # From the transaction.
+
+    def write(self, data: bytes) -> None:
+        """Pass octets to the transport, which is asked to keep none without saying so."""
+        if self._transport is not None and self._phase is not CLOSED:
+            self._transport.write(data)
+
+    def pause_body(self) -> None:
+        """Read no more for now; the peer's time stands still, since it is not the one who is slow."""
+        if not self._paused and self._phase is not CLOSED and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+            self._wait_until(NEVER)
+
+    def resume_body(self) -> None:
+        """Read on, with new time for what is left of a body."""
+        if self._paused and self._phase is not CLOSED and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+            if self._phase is BODY and self._transaction is not None:
+                now = self._home.clock.now()
+                self._body_began = now - self._transaction.taken / self.limits.min_body_rate
+                self._wait_until(now + self.limits.body_timeout)
+
+    def last_fields(self, request: RequestHead) -> str:
+        """Return the fields that say when the answer was made and whether it ends the connection."""
+        if self._home.retiring or not request.keep_alive or self._phase is BODY:
+            self._closing = True
+            return f"{self._home.date_field}Connection: close\r\n"
+        return self._home.date_field if request.is_http11 else f"{self._home.date_field}Connection: keep-alive\r\n"
+
+    def handler_failed(self, exc: Exception) -> None:
+        """Let the server log what was nobody's doing but its own."""
+        self._home.handler_failed(exc)
+
+    def answered(self, transaction: Transaction, *, broken: bool) -> None:
+        """Go on to the next request, or end the connection."""
+        self._transaction = None
+        home = self._home
+        home.busy -= 1
+        if not home.busy and home.when_idle is not None:
+            home.when_idle.set()
+        if home.observe is not None:
+            transaction.report(home.observe)
+        if self._phase is CLOSED:
+            return
+        if broken:
+            self.abort()
+        elif self._closing or self._phase is BODY:
+            self._end(linger=self._phase is BODY)
+        else:
+            self._phase = HEAD
+            self._wait_until(home.clock.now() + self.limits.keepalive)
+            if self._paused or self._data:
+                self.resume_body()
+                self._run()
+
+    # Its own.
+
+    def abort(self) -> None:
+        """Drop the connection and what was not sent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def end_if_idle(self) -> None:
+        """Close a connection on which nothing is under way."""
+        if self._phase is HEAD and self._transport is not None:
+            self._transport.close()
+
+    def give_up(self) -> None:
+        """Cancel what is under way."""
+        if self._transaction is not None:
+            self._transaction.lose_client()
+
+    def _run(self) -> None:
+        """Serve what was received, request after request; what ends meanwhile goes on here and not deeper."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._phase is HEAD and self._data and self._take_head():
+                pass
+        finally:
+            self._running = False
+
+    def _take_head(self) -> bool:
+        """Take one request from the front of the data; returns whether its head was whole."""
+        data = self._data
+        end = data.find(HEAD_END)
+        if end < 0 and len(data) <= self.limits.max_head_bytes and _may_become_head(data):
+            if self._read_by - self._home.clock.now() > self.limits.header_timeout:  # it was idle until now
+                self._wait_for_peer(self.limits.header_timeout)
+            return False
+        end += HEAD_END_LENGTH
+        self._data = b""
+        raw = data[:end]
+        head = self._head
+        if head is None or head.raw != raw:  # what a client sends again on its connection is not read again
+            try:
+                head = self._head = self._read_head(raw, len(data))
+            except HeadError as exc:
+                self._refuse(exc.answer)
+                return True
+        self._serve(head, data[end:])
+        return True
+
+    def _read_head(self, raw: bytes, received: int) -> RequestHead:
+        limits = self.limits
+        if not HEAD_END_LENGTH <= len(raw) <= limits.max_head_bytes:
+            too_large = received > limits.max_head_bytes
+            raise HeadError("head too large" if too_large else "no head", 431 if too_large else 400)
+        return RequestHead(raw, limits.max_fields)
+
+    def _serve(self, request: RequestHead, rest: bytes) -> None:
+        """Hand a request to the handler, and to its carrier what is there of the body."""
+        home = self._home
+        transaction = self._transaction = Transaction(self, request)
+        home.busy += 1
+        length = request.content_length
+        if length is not None and len(rest) >= length:
+            self._phase = ANSWER
+        else:
+            self._phase = BODY
+            self._chunks = request.chunks() if length is None else None
+            self._remaining = length or 0
+            self._body_began = now = home.clock.now()
+            self._wait_until(now + (self.limits.body_timeout if rest else self.limits.first_octet_timeout))
+        try:
+            if self._quota is not None and not self._quota.take(home.clock.now()):
+                raise RateError("too many requests from one address")
+            self.load.require_room()
+            if length == 0:
+                transaction.admit()
+            home.handle(transaction)
+        except Exception as exc:  # noqa: BLE001 - the edge where every error becomes an answer
+            transaction.lose_client(exc)
+        if self._phase is BODY:
+            if rest:
+                self._take_body(rest)
+            return
+        if len(rest) != length:
+            rest, self._data = rest[:length], rest[length:]
+        if transaction.carrier is not None:
+            self._deliver(transaction, rest, ended=True)
+
+    def _take_body(self, data: bytes) -> None:
+        """Pass on what came of a body."""
+        transaction = self._transaction
+        if transaction is None:
+            return
+        chunks = self._chunks
+        try:
+            if chunks is not None:
+                piece = chunks.feed(data)
+                ended = chunks.ended
+                self._closing |= chunks.extra  # where the next request begins, llhttp does not tell
+            else:
+                piece, self._data = data[: self._remaining], data[self._remaining :]
+                self._remaining -= len(piece)
+                ended = not self._remaining
+        except DecodeError as exc:
+            transaction.lose_client(exc)
+            return
+        if not transaction.taken and piece:
+            self._wait_until(self._body_began + self.limits.body_timeout)
+        self._deliver(transaction, piece, ended=ended)
+
+    def _deliver(self, transaction: Transaction, piece: bytes, *, ended: bool) -> None:
+        transaction.taken += len(piece)
+        try:
+            if transaction.taken > self.limits.max_body_bytes:
+                raise TooLargeError(f"body over {self.limits.max_body_bytes} octets")
+            if ended and self._phase is BODY:
+                self._phase = ANSWER
+            if transaction.carrier is not None and (piece or ended):
+                transaction.carrier.body(piece, ended=ended)
+        except Exception as exc:  # noqa: BLE001 - as above
+            transaction.lose_client(exc)
+
+    def _refuse(self, status: int) -> None:
+        """Answer what is no request, and end the connection."""
+        response = refusal(status)
+        if self._home.observe is not None:
+            self._home.observe(response.status, response.reason, 0.0, 0, len(response.body))
+        self.write(_render_refusal(response, self._home.date_field))
+        self._end(linger=True)
+
+    def _end(self, *, linger: bool) -> None:
+        """Close; where octets are still coming, they are read and dropped for a moment.
+
+        Closing at once would reset the connection and take the answer from the peer with it.
+        """
+        self._data = b""
+        if self._transport is None:
+            return
+        self._phase = LINGER
+        self._paused = False
+        if not linger:
+            self._wait_for_peer(self.limits.send_timeout)  # for the answer to leave, at most
+            self._transport.close()
+            return
+        self._wait_for_peer(self.limits.linger)
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _wait_for_peer(self, seconds: float) -> None:
+        self._wait_until(self._home.clock.now() + seconds)
+
+    def _wait_until(self, time: float) -> None:
+        self._read_by = time
+        self.deadline = time if time < self._send_by else self._send_by
+
+
+def _may_become_head(data: bytes) -> bool:
+    """Whether it is worth waiting for more: TLS, other protocols and bare line feeds never become a head."""
+    return data[:1].isalpha() and data.count(b"\n") == data.count(b"\r\n")
+
+
+def _render_refusal(response: Response, date_field: str) -> bytes:
+    head = (
+        f"HTTP/1.1 {response.status} Refused\r\nContent-Type: {response.content_type}\r\n"
+        f"Content-Length: {len(response.body)}\r\n{date_field}Connection: close\r\n\r\n"
+    )
+    return head.encode() + response.body

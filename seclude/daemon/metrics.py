@@ -1,0 +1,99 @@
+"""What a party counts of each request, cheaply: plain integers, made into Prometheus metrics only when scraped.
+
+Rate, errors and duration under names that start with `seclude_<party>_`. Labels come from closed sets, and sizes are
+rounded up to their bucket: on a quiet relay the exact sum of two scrapes would be the size of one request.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from seclude.daemon.problems import REASONS, STATUSES
+from seclude.daemon.transaction import GONE_STATUS
+
+SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+OCTETS: Final = (256, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22)
+OTHER: Final = "other"
+CODES: Final = frozenset({200, 204, 408, 409, GONE_STATUS, *STATUSES})
+
+
+class Tally:
+    """A histogram of plain integers: a fraction of what prometheus_client's own costs to observe."""
+
+    __slots__ = ("bounds", "counts")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+
+    def family(self, name: str, text: str, total: float | None = None) -> HistogramMetricFamily:
+        """Return what Prometheus is told; without a sum, every value counts as its bucket's bound."""
+        below, buckets = 0, []
+        for bound, count in zip([*(repr(float(bound)) for bound in self.bounds), "+Inf"], self.counts, strict=True):
+            below += count
+            buckets.append((bound, float(below)))
+        rounded = sum(bound * count for bound, count in zip([*self.bounds, self.bounds[-1]], self.counts, strict=True))
+        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=rounded if total is None else total)
+
+
+class Metrics:
+    """Rate, errors and duration of one party."""
+
+    def __init__(self, party: str) -> None:
+        self.registry = CollectorRegistry()
+        self._prefix = f"seclude_{party}"
+        self._requests: dict[tuple[int, str], int] = {}
+        self._seconds = Tally(SECONDS)
+        self._seconds_sum = 0.0
+        self._taken = Tally(OCTETS)
+        self._given = Tally(OCTETS)
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_Collected(self._collect))
+        Gauge("seclude_build_info", "Version", ("version",), registry=self.registry).labels(version("seclude")).set(1)
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Read a gauge from here whenever it is scraped; its name gets the party's prefix."""
+        Gauge(f"{self._prefix}_{name}", text, registry=self.registry).set_function(read)
+
+    def watch(self, inflight: Callable[[], int]) -> None:
+        """Show the number of requests in flight."""
+        self.gauge("inflight_requests", "Requests being handled", inflight)
+
+    def observe(self, status: int, reason: str, seconds: float, taken: int, given: int) -> None:
+        """Count one answer; `taken` and `given` are the octets of both bodies."""
+        key = (status, reason)
+        self._requests[key] = self._requests.get(key, 0) + 1
+        self._seconds.counts[bisect_left(SECONDS, seconds)] += 1
+        self._seconds_sum += seconds
+        self._taken.counts[bisect_left(OCTETS, taken)] += 1
+        self._given.counts[bisect_left(OCTETS, given)] += 1
+
+    def _collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(f"{self._prefix}_requests", "Requests by answer", labels=("code", "reason"))
+        counted: dict[tuple[str, str], int] = {}
+        for (status, reason), count in self._requests.items():
+            labels = (str(status) if status in CODES else OTHER, reason if reason in REASONS else OTHER)
+            counted[labels] = counted.get(labels, 0) + count
+        for labels, count in counted.items():
+            requests.add_metric(labels, count)
+        yield requests
+        yield self._seconds.family(f"{self._prefix}_request_duration_seconds", "Time to the answer", self._seconds_sum)
+        yield self._taken.family(f"{self._prefix}_request_size_bytes", "Request bodies")
+        yield self._given.family(f"{self._prefix}_response_size_bytes", "Answer bodies")
+
+
+class _Collected(Collector):
+    """What prometheus_client asks at each scrape."""
+
+    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
+        self._read = collect
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metrics as they are now."""
+        return self._read()

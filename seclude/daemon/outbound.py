@@ -1,0 +1,298 @@
+"""One connection to the next hop, and one attempt to get an answer over it.
+
+An attempt ends once: with an answer that is whole, or with an ExchangeError that says what is certain about it. A
+connection carries one attempt after the other; whatever is in doubt ends it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from seclude.daemon.clock import NEVER, Clock
+from seclude.daemon.http1 import AnswerHead, AnswerReader
+from seclude.errors import DecodeError, UpstreamError, UsageError
+
+MAX_HEAD_BYTES: Final = 1 << 14  # octets; as in a request
+
+
+class ExchangeError(UpstreamError):
+    """Raised when an exchange failed.
+
+    `sent` is false only if surely no octet of the request went out, `answered` only if surely none of an answer came.
+    """
+
+    def __init__(self, message: str, *, timed_out: bool = False, sent: bool = True, answered: bool = True) -> None:
+        super().__init__(message, timed_out=timed_out)
+        self.sent = sent
+        self.answered = answered
+
+
+class Receiver(Protocol):
+    """Takes one answer as it comes."""
+
+    def answer(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
+        """Take some octets of the body, perhaps its last; the first call comes with the head and may bring none."""
+        ...
+
+    def answer_failed(self, exc: ExchangeError) -> None:
+        """Take note that no answer, or no more of it, will come. The last call."""
+        ...
+
+    def upstream_congested(self) -> None:
+        """Stop writing the request for now: the next hop takes it more slowly than it comes."""
+        ...
+
+    def upstream_relieved(self) -> None:
+        """Go on writing."""
+        ...
+
+
+class Attempt:
+    """One request to the next hop, from the wish for a connection to the end of its answer."""
+
+    sent = False
+    """Whether any octet may have gone out."""
+    heard = False
+    """Whether any octet of an answer came."""
+    complete = False
+    """Whether the request was written to its end."""
+    given_up = False
+    over = False
+    _paused = False
+    _waiting = b""  # what is written before there is a connection
+    _connection: "Outbound | None" = None
+
+    def __init__(self, receiver: Receiver, deadline: float, *, chunked: bool = False) -> None:
+        self.receiver: Receiver | None = receiver
+        """Who takes the answer; None once it is over."""
+        self.deadline: Final = deadline
+        """When it has lasted too long, by the loop's clock."""
+        self._chunked = chunked
+
+    def write(self, piece: bytes) -> None:
+        """Send some octets of the request's body."""
+        if self._chunked:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        self.send(piece)
+
+    def end(self) -> None:
+        """Say that the request is whole."""
+        self.complete = True
+        if self._chunked:
+            self.send(b"0\r\n\r\n")
+
+    def send(self, data: bytes) -> None:
+        """Send octets as they are, or as soon as there is a connection."""
+        if self.over:
+            return
+        if self._connection is not None:
+            self._connection.write(data)
+        else:
+            self._waiting += data
+
+    def start(self, connection: "Outbound") -> None:
+        """Send what waits over a connection that is there now; called by the pool."""
+        self._connection = connection
+        self.sent = True
+        data, self._waiting = self._waiting, b""
+        connection.write(data)
+        if self._paused:
+            connection.pause_reading()
+
+    def pause(self) -> None:
+        """Let the rest of the answer wait at the next hop."""
+        self._paused = True
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def resume(self) -> None:
+        """Let it come."""
+        self._paused = False
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    def cancel(self) -> None:
+        """End it without a word to the receiver; its connection is of no more use."""
+        connection, self._connection = self._connection, None
+        self._finish()
+        if connection is not None:
+            connection.drop()
+
+    def give_up(self) -> None:
+        """End it with an ExchangeError, unless an octet of an answer came or it is over."""
+        if not self.heard and not self.over:
+            self.given_up = True
+            self.fail("the next hop was given up", timed_out=True, answered=False)
+
+    def expire(self, *, connecting: bool = False) -> None:
+        """End it because it has lasted too long."""
+        if connecting:
+            self.fail("no connection to the next hop in time", timed_out=True, sent=False, answered=False)
+        else:
+            self.fail("the next hop did not answer in time", timed_out=True, answered=True)
+
+    def fail(
+        self, message: str, *, timed_out: bool = False, sent: bool | None = None, answered: bool | None = None
+    ) -> None:
+        """End it with what is certain about it."""
+        if self.over:
+            return
+        connection, self._connection = self._connection, None
+        receiver = self._finish()
+        if connection is not None:
+            connection.drop()
+        if receiver is not None:
+            receiver.answer_failed(
+                ExchangeError(
+                    message,
+                    timed_out=timed_out,
+                    sent=self.sent if sent is None else sent,
+                    answered=self.heard if answered is None else answered,
+                )
+            )
+
+    def detach(self) -> Receiver | None:
+        """Let go of the connection, since the answer is whole; returns whom to tell."""
+        self._connection = None
+        return self._finish()
+
+    def _finish(self) -> Receiver | None:
+        self.over = True
+        receiver, self.receiver = self.receiver, None  # no cycle is left for the garbage collector
+        self._waiting = b""
+        return receiver
+
+
+class Outbound(asyncio.Protocol):
+    """One connection to the next hop."""
+
+    deadline = NEVER
+    _attempt: Attempt | None = None
+    _reader: AnswerReader | None = None
+    _head: AnswerHead | None = None  # of the answer before
+    _announced = False
+    _paused = False
+    _closed = False
+    _transport: asyncio.Transport | None = None
+
+    def __init__(self, clock: Clock, idle: Callable[["Outbound"], None], gone: Callable[["Outbound"], None]) -> None:
+        """`idle` takes the connection when it is free for another attempt, `gone` when it is lost."""
+        self._clock = clock
+        self._idle = idle
+        self._gone = gone
+        self.made_at: Final = clock.now()
+
+    def carry(self, attempt: Attempt) -> None:
+        """Send an attempt over this connection, which must be free."""
+        if self._attempt is not None or self._closed:
+            raise UsageError("the connection is not free")
+        self._attempt = attempt
+        self._reader = AnswerReader(MAX_HEAD_BYTES, self._head)
+        self._announced = False
+        self.deadline = attempt.deadline
+        attempt.start(self)
+
+    def wait_until(self, deadline: float) -> None:
+        """Close by itself at that time unless it is used until then."""
+        self.deadline = deadline
+
+    @property
+    def usable(self) -> bool:
+        """Whether an attempt may be sent over it."""
+        return not self._closed and self._attempt is None
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        socket = cast(asyncio.Transport, transport)
+        socket.set_write_buffer_limits(high=0)  # so that pause_writing() comes with the first octet kept
+        self._transport = socket
+        self._clock.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what came of the answer."""
+        attempt, reader = self._attempt, self._reader
+        if attempt is None or reader is None:
+            self.drop()  # nobody asked for anything
+            return
+        attempt.heard = True
+        try:
+            piece = reader.feed(data)
+        except DecodeError:
+            attempt.fail("the next hop's answer is not HTTP/1.1")
+            return
+        head, receiver = reader.head, attempt.receiver
+        if receiver is None or head is None:
+            return
+        if reader.ended:
+            self._release(attempt, reader, head)
+            receiver.answer(head, piece, ended=True)
+        elif piece or not self._announced:
+            self._announced = True
+            receiver.answer(head, piece, ended=False)
+
+    def pause_writing(self) -> None:
+        """Hold the request back."""
+        if self._attempt is not None and self._attempt.receiver is not None:
+            self._attempt.receiver.upstream_congested()
+
+    def resume_writing(self) -> None:
+        """Let it come."""
+        if self._attempt is not None and self._attempt.receiver is not None:
+            self._attempt.receiver.upstream_relieved()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End with it what it carried."""
+        self._closed = True
+        self._clock.discard(self)
+        attempt, self._attempt = self._attempt, None
+        self._gone(self)
+        if attempt is not None:
+            attempt.fail("the next hop broke off")
+
+    # From the attempt and the clock.
+
+    def write(self, data: bytes) -> None:
+        """Pass octets to the transport."""
+        if self._transport is not None and not self._closed:
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        if not self._paused and self._transport is not None and not self._closed:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._paused and self._transport is not None and not self._closed:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def drop(self) -> None:
+        """Close at once, and let what it carried go."""
+        self._attempt = None
+        self._closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def expire(self, now: float) -> None:
+        """End what took too long, or a connection that nobody used."""
+        if self._attempt is not None:
+            self._attempt.expire()
+        elif self._transport is not None:
+            self._closed = True
+            self._transport.close()
+
+    def _release(self, attempt: Attempt, reader: AnswerReader, head: AnswerHead) -> None:
+        """Be free again, if nothing is in doubt."""
+        self._attempt = self._reader = None
+        self._head = head
+        attempt.detach()
+        if self._paused:
+            self.resume_reading()
+        if attempt.complete and head.keep_alive and not reader.overrun:
+            self._idle(self)
+        else:
+            self.drop()

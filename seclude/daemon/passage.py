@@ -1,0 +1,222 @@
+"""One request carried from a client to the next hop, and the answer back: octets move, decisions are the party's.
+
+Both ways at once, each as fast as the slower side takes it. A request that is small is passed on when it is whole, in
+one write: then a client that sends slowly holds nothing but its own connection, and the sizes and times of its packets
+say nothing to the next hop. A longer one is passed on as it comes.
+
+    client ──body──▶ Transaction ──▶ Passage ──▶ Attempt ──▶ next hop
+    client ◀──write── Transaction ◀── Passage ◀── Outbound ◀── next hop
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from seclude.daemon.http1 import AnswerHead
+from seclude.daemon.messages import UpstreamResponse
+from seclude.daemon.outbound import Attempt, ExchangeError
+from seclude.daemon.transaction import Transaction
+from seclude.daemon.upstream import Upstream
+from seclude.errors import DecodeError, UpstreamError
+
+T = TypeVar("T")
+
+WHOLE: Final = 1 << 14  # octets; the short requests, and what one read of a socket brings of a long one
+MAX_REFUSAL_BYTES: Final = 1 << 12  # octets of an answer that is not passed on but looked at: ours have a hundred
+MAX_STREAM_BYTES: Final = 1 << 30  # octets of one answer; AES-128-GCM's limit for the largest number of chunks
+
+
+class Passage:
+    """Carries one request; a party says where to, and which answers pass."""
+
+    keeps = False
+    """Whether what was sent is kept, to be sent again to somebody else; a party may say so."""
+    _attempt: Attempt | None = None
+    _size = 0  # octets of the body that came
+    _waiting = 0  # octets of it that are counted as on their way
+    _began = False
+    _complete = False
+    _returned = 0  # octets of the answer that came
+    _kind: str | None = None  # of an answer that is passed on
+    _looking = False  # at an answer that is not passed on
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction: Final = transaction
+        self.pieces: list[bytes] = []
+        """What is kept of the body: until it is passed on, or for as long as `keeps` says."""
+        self._refusal: list[bytes] = []
+        transaction.carry(self)
+
+    # What a party says.
+
+    def start(self) -> None:
+        """Find a next hop for the request, now or later, and call `send_to`; raises what the client is told."""
+        raise NotImplementedError
+
+    def passes(self, head: AnswerHead) -> str | None:
+        """Return the media type under which the body of an answer is passed on, or None for one to be looked at."""
+        raise NotImplementedError
+
+    def looked_at(self, answer: UpstreamResponse) -> None:
+        """See to an answer that is not passed on."""
+        raise NotImplementedError
+
+    def failed(self, exc: ExchangeError) -> None:
+        """See to an attempt that failed, while no octet of an answer went to the client."""
+        self.transaction.fail(exc)
+
+    def released(self) -> None:
+        """Take note that the request is over."""
+
+    # For the party.
+
+    def send_to(self, upstream: Upstream, head: bytes, *, within: float | None = None) -> Attempt:
+        """Pass on what is there of the request, and let the rest follow."""
+        body = b"".join(self.pieces)
+        if not self.keeps:
+            self.pieces.clear()
+        length = self._size if self._complete else self.transaction.request.content_length
+        attempt = self._attempt = upstream.begin(head, length, body, self, within=within)
+        if self._complete:
+            attempt.end()
+        return attempt
+
+    def end(self, exc: Exception) -> None:
+        """Answer the client with what `exc` deserves, or break off what it has of an answer."""
+        self.transaction.fail(exc)
+        self._release()
+
+    def discard_attempt(self) -> None:
+        """Let go of the attempt at hand; what it still brings is not wanted."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    # From the client; see `transaction.Carrier`.
+
+    def body(self, piece: bytes, *, ended: bool) -> None:
+        """Pass a piece on, or keep it until there is enough."""
+        self._size += len(piece)
+        self._complete = ended
+        attempt = self._attempt
+        if attempt is None or self.keeps:
+            self.pieces.append(piece)
+        if attempt is not None:
+            if piece:
+                attempt.write(piece)
+            if ended:
+                attempt.end()
+        elif not self._began:
+            self._wait_or_start(len(piece))
+
+    def client_lost(self) -> None:
+        """Take the request back from the next hop."""
+        self.discard_attempt()
+        self._release()
+
+    def client_congested(self) -> None:
+        """Let the answer wait at the next hop."""
+        if self._attempt is not None:
+            self._attempt.pause()
+
+    def client_relieved(self) -> None:
+        """Let it come."""
+        if self._attempt is not None:
+            self._attempt.resume()
+
+    # From the next hop; see `outbound.Receiver`.
+
+    def answer(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
+        """Pass a piece back, or keep it to be looked at; the client's answer begins with the first one that passes."""
+        first = not self._returned and self._kind is None and not self._looking
+        self._returned += len(piece)
+        if first:
+            self._kind = self.passes(head)
+            self._looking = self._kind is None
+        kind = self._kind
+        if kind is None:
+            self._look_at(head, piece, ended=ended)
+        elif max(self._returned, head.content_length or 0) > MAX_STREAM_BYTES:
+            self.discard_attempt()
+            self.end(UpstreamError("answer too large"))
+        elif ended and piece and self._returned == len(piece):
+            self._attempt = None
+            self.transaction.answer(kind, piece)
+            self._release()
+        else:
+            self._stream(kind, head, piece, ended=ended)
+
+    def answer_failed(self, exc: ExchangeError) -> None:
+        """Tell the party, or break off what the client has of an answer."""
+        if self.transaction.begun:
+            self._attempt = None
+            self.end(exc)
+        else:
+            self._see_to(self.failed, exc)
+
+    def upstream_congested(self) -> None:
+        """Let the rest of the body wait at the client."""
+        self.transaction.pause_body()
+
+    def upstream_relieved(self) -> None:
+        """Let it come."""
+        self.transaction.resume_body()
+
+    # Its own.
+
+    def _wait_or_start(self, octets: int) -> None:
+        length = self.transaction.request.content_length
+        if not self._complete:
+            self.transaction.hold(octets)
+            self._waiting += octets
+            if self._size <= WHOLE and (length is None or length <= WHOLE):
+                return
+        elif not self._size:
+            raise DecodeError("empty request")
+        self._began = True
+        if self._waiting:
+            self.transaction.hold(-self._waiting)
+            self._waiting = 0
+        self.transaction.admit()
+        self.start()
+
+    def _stream(self, kind: str, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
+        if piece:
+            if not self.transaction.begun:
+                self.transaction.begin(kind, head.content_length)
+            self.transaction.write(piece)
+        if not ended:
+            return
+        self._attempt = None
+        if self._returned:
+            self.transaction.finish()
+            self._release()
+        else:
+            self.end(UpstreamError("an empty answer"))
+
+    def _look_at(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
+        if self._returned <= MAX_REFUSAL_BYTES:
+            self._refusal.append(piece)
+        if ended:
+            body = b"".join(self._refusal)
+            self._see_to(self.looked_at, UpstreamResponse(head.status, head.content_type, body, head.retry_after))
+
+    def _see_to(self, party: Callable[[T], None], what: T) -> None:
+        """Let the party decide what comes of an attempt that is over."""
+        self._attempt = None
+        self._looking = False
+        self._returned = 0
+        self._refusal = []
+        self.transaction.resume_body()  # which the next hop may have held back
+        try:
+            party(what)
+        except Exception as exc:  # noqa: BLE001 - the edge where every error becomes an answer
+            self.transaction.fail(exc)
+        if self.transaction.done:
+            self._release()
+
+    def _release(self) -> None:
+        if self._waiting:
+            self.transaction.hold(-self._waiting)
+            self._waiting = 0
+        self.pieces.clear()
+        self.released()
