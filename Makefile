@@ -4,7 +4,7 @@ BIN := .venv/bin
 MODEL := models/all-minilm-l6-v2/tokenizer.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo up test check drills lock clean
+.PHONY: help demo up bench test check drills lock clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
@@ -13,6 +13,10 @@ demo: .venv/parties $(MODEL) ## summarise a real chat privately and show what ev
 
 up: .venv/parties $(MODEL) ## run all parties in the foreground until Ctrl-C
 	@$(BIN)/python deploy/local.py --workers 2 --state run
+
+bench: .venv/parties $(MODEL) ## what each hop costs: the price of privacy, as a table and as run/ladder.html
+	@mkdir -p run
+	@$(BIN)/python -m bench ladder --quick --html run/ladder.html --json run/ladder.json
 
 test: check ## set up and run every check: format, lint, types, imports, tests, README
 	@$(BIN)/pytest

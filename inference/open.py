@@ -65,7 +65,7 @@ def check_date(fields: tuple[bhttp.Field, ...], now: float) -> None:
         return
     try:
         sent = parsedate_to_datetime(value.decode("ascii"))
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, OverflowError):
         raise DecodeError("malformed date") from None
     if sent.tzinfo is None:
         sent = sent.replace(tzinfo=UTC)

@@ -14,6 +14,7 @@ from inference.engine.cues import CONCRETE, is_small_talk, read_sentence, senten
 from inference.engine.lines import BRIEF, OH, PLEDGES, REFERS, SHORT, Line
 
 CHAIN: Final = 3  # lines that must be shown together; a longer chain is a conversation, not a highlight
+TELLING: Final = 2  # kinds of fact, such as a decision and a time, that make a line worth showing alone
 ANSWERS: Final = 3  # answers that are shown with one question
 CLEAR: Final = 9  # words: in a longer line the rest tells what "it" is
 WHOLE: Final = 7  # words of a promise or decision that stands alone: who, what, and to what
@@ -66,6 +67,8 @@ class Threads:
     """Statements that somebody else agreed to."""
     unmet: frozenset[int]
     """What asks for somebody, for help, or for a time, place or amount, and got no answer."""
+    telling: frozenset[int]
+    """Lines that say so much themselves, such as a new time or a cancellation, that they are shown alone if need be."""
 
     def question_of(self, position: int) -> int | None:
         """Return the question that a dependent line answers."""
@@ -73,12 +76,15 @@ class Threads:
         return question if question is not None and self.needs.get(position) == question else None
 
     def chain_of(self, position: int) -> tuple[int, ...] | None:
-        """Return a line and what it cannot stand without, in order, or None if that is too long to show."""
+        """Return a line and what it cannot stand without, in order, or None if that is too long to show.
+
+        A telling line then stands alone: to drop it would leave what it corrects as if it still held.
+        """
         chain = [position]
         while (before := self.needs.get(chain[-1])) is not None:
             chain.append(before)
             if len(chain) > CHAIN:
-                return None
+                return (position,) if position in self.telling else None
         return tuple(reversed(chain))
 
     def with_answers(self, chain: tuple[int, ...]) -> tuple[int, ...]:
@@ -110,7 +116,12 @@ def find_threads(lines: Sequence[Line]) -> Threads:
             needs[position] = asked[position]
     completed, agreed = _upshots(lines, answers, needs)
     unmet = frozenset(position for position, line in enumerate(lines) if position not in answers and wants(line))
-    return Threads(answers, asked, needs, completed, agreed, unmet)
+    telling = frozenset(
+        position
+        for position, line in enumerate(lines)
+        if position not in asked and line.words > SHORT and len(line.cues.stated) >= TELLING
+    )
+    return Threads(answers, asked, needs, completed, agreed, unmet, telling)
 
 
 def _settle(lines: Sequence[Line], asked: dict[int, int]) -> dict[int, tuple[int, ...]]:

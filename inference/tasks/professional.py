@@ -46,7 +46,7 @@ _WOULD: Final = re.compile(
 _LETS: Final = re.compile(r"\b([Ll]et)'s\b")
 # A sentence that starts with its verb: in a chat the writer is meant.
 _NO_SUBJECT: Final = re.compile(
-    r"(\A(?:(?:hello|hi)(?: \w{1,20}){0,2},?\s+)?|[.!?]\s+|\bsorry,? (?:but )?)(cannot|could not)"
+    r"(\A(?:(?:hello|hi)(?:(?: \w{1,20}){0,2},)?\s+)?|[.!?]\s+|\bsorry,? (?:but )?)(cannot|could not)"
     r"(?= (?:make|come|join|attend|wait|talk|find|reach|open|get|see|go|help|do|say|stay|meet|call|sleep)\b)",
     re.IGNORECASE,
 )

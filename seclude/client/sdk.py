@@ -166,8 +166,9 @@ class Client:
     async def request(self, message: bhttp.Request) -> bhttp.Response:
         """Send one inner request to the pool and return the inner response, whatever its status.
 
-        A key that the gateway does not know is fetched anew once; nothing else is sent twice, since a request that
-        may have been processed must not be repeated without the caller's word (RFC 9458, section 6.5).
+        Where the key is not known or does not open the request, which then was surely not processed or cannot be, it is
+        fetched and verified anew once; nothing else is sent twice, since a request that may have been processed must
+        not be repeated without the caller's word (RFC 9458, section 6.5).
         """
         data = bhttp.serialize_request(message)
         for last in (False, True):
@@ -182,7 +183,8 @@ class Client:
                         "the answer was changed on its way or does not belong to this request; nothing of it is shown"
                     ) from None
             problem = _parse_problem(answer.content_type, answer.body)
-            if problem.type == OHTTP_KEY and not last:
+            # A plain 400 may mean that the pool was lost and has another key under the same identifier.
+            if (problem.type == OHTTP_KEY or answer.status == 400) and not last:
                 self._pool = None
                 continue
             break
@@ -215,6 +217,8 @@ def _refusal(answer: UpstreamResponse, problem: Problem) -> Error:
     if problem.type == OHTTP_KEY:
         return UpstreamError("the gateway does not know the current key, twice; its pool is being replaced: try again")
     match answer.status:
+        case 400:
+            return UpstreamError("the pool cannot open what was sealed to its current key, twice; try again later")
         case 503 | 429:
             return BusyError(f"no worker is free; {_when(answer)}")
         case 502:
@@ -230,6 +234,6 @@ def _refusal(answer: UpstreamResponse, problem: Problem) -> Error:
 def _when(answer: UpstreamResponse) -> str:
     """Say when to try again, as far as the answer promises anything."""
     seconds = answer.retry_after or ""
-    if not (seconds.isascii() and seconds.isdigit()):
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 3):  # the relay may write anything
         return "try again later"
     return "try again in a few seconds" if int(seconds) <= 1 else f"try again in {seconds} seconds"

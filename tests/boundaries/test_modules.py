@@ -9,7 +9,9 @@ import pytest
 from tests.running import ROOT, Running
 
 PARTIES = ("relay", "gateway", "inference")
-MODULES = sorted(path for folder in ("seclude", *PARTIES, "deploy", "docs") for path in (ROOT / folder).rglob("*.py"))
+MODULES = sorted(
+    path for folder in ("seclude", *PARTIES, "bench", "deploy", "docs") for path in (ROOT / folder).rglob("*.py")
+)
 MAX_LINES = 400  # beyond that a module holds two ideas
 
 # What neither the relay nor the gateway may come to hold: anything that could use a private key, or run a model.

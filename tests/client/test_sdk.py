@@ -142,8 +142,11 @@ async def test_a_second_core_for_an_epoch_is_refused(relay: Relay) -> None:
         assert refusal.value.step == 11
 
 
-async def test_an_unknown_key_is_fetched_anew_once(relay: Relay) -> None:
-    relay.outer = Response(422, PROBLEM, msgspec.json.encode({"type": OHTTP_KEY}))
+@pytest.mark.parametrize(
+    "outer", [Response(422, PROBLEM, msgspec.json.encode({"type": OHTTP_KEY})), Response(400, PROBLEM, b"{}")]
+)
+async def test_an_unknown_key_or_one_that_does_not_open_is_fetched_anew_once(relay: Relay, outer: Response) -> None:
+    relay.outer = outer
     async with asking(relay) as client:
         with pytest.raises(UpstreamError, match="twice"):
             await client.summarize(MESSAGES)
@@ -158,6 +161,7 @@ async def test_an_unknown_key_is_fetched_anew_once(relay: Relay) -> None:
         (503, "1", BusyError, "in a few seconds"),
         (503, None, BusyError, "later"),
         (429, "soon", BusyError, "later"),
+        (503, "9" * 5000, BusyError, "later"),
         (502, None, UpstreamError, "gateway cannot be reached"),
         (504, None, UpstreamError, "not answer in time"),
         (413, None, TaskError, "fewer messages"),

@@ -355,3 +355,19 @@ def test_the_demo_shows_who_does_what_and_when(encoder: SentenceEncoder) -> None
     assert answer.text.startswith("2025-06-13:\n")
     assert len(answer.highlights) == 12
     assert answer.note is None
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        "Actually make it Wednesday instead",
+        "There is a gas leak at the office, do not come in",
+        "They moved the flight to 6:40 on Monday",
+        "He's moved it to Monday 9am",
+    ],
+)
+def test_what_changes_a_plan_is_not_dropped(encoder: SentenceEncoder, news: str) -> None:
+    texts = ("Dinner is on Tuesday at 7 at Luigi's", "great", "who drives?", "I can drive", news, "ok")
+    messages = tuple(Message("ABC"[number % 3], text) for number, text in enumerate(texts))
+    answer = summarize(SummarizeRequest(messages=messages, max_highlights=6), encoder)
+    assert any(news in highlight.text for highlight in answer.highlights)

@@ -138,6 +138,9 @@ def test_shortening_keeps_doubts_negations_and_questions(text: str) -> None:
         ("hi there Tom, is it done yet?!", "Hi Tom, is it done yet?"),
         ("hey, cant make it tmrw, sry!!", "Hello, I cannot make it tomorrow, sorry."),
         ("np, can't open it. couldnt find the key tho", "No problem, cannot open it. I could not find the key though"),
+        ("hey i cant come tmrw", "Hello I cannot come tomorrow"),
+        ("hi we can't make it", "Hi we cannot make it"),
+        ("hey they cant come today", "Hello they cannot come today"),
         ("Sry can't come. I was told they cannot come", "Sorry I cannot come. I was told they cannot come"),
     ],
 )

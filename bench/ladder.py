@@ -1,0 +1,156 @@
+"""`seclude-bench ladder`: the price of privacy, rung by rung.
+
+The same summaries, due at the same moments, go to the model directly, then with encryption, then through the gateway,
+then through the relay; everything runs on this machine, and the rungs take turns round by round, so that whatever else
+the machine does falls on all of them. The device's own cryptography is inside the measured time.
+"""
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from bench.arrivals import SECOND, Arrivals
+from bench.engine import Books, Samples, Say, run_load, together
+from bench.job import Job
+from bench.output import add_options, deliver, say, silent
+from bench.result import Figure, Result, case_of, steps_of
+from bench.run import MODEL
+from bench.targets import Place, Target, WholePath, direct_worker, need_model, whole_path
+
+CEILING_CONNECTIONS: Final = 8  # keeps both task threads of a worker busy, and no more waits than it may hold
+CEILING_SECONDS: Final = 2.0
+CONNECTIONS: Final = 32  # as many requests as a worker takes at once; what comes beyond them waits, and counts
+MAX_ADDED_MS: Final = 1.5  # to the median, by the whole path at half its ceiling: what the project promises
+IDLE_SECONDS: Final = 2.0
+WARMUP_SECONDS: Final = 0.5
+QUICK: Final = (5, 2.5)  # rounds, and seconds of each load
+FULL: Final = (7, 8.0)
+EXAMPLE: Final = """examples:
+  seclude-bench ladder --quick
+  seclude-bench ladder --rounds 7 --json ladder.json --html ladder.html
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What can be asked."""
+
+    direct: Target
+    path: WholePath
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One more thing between a person and the model."""
+
+    name: str
+    target: Callable[[Ways], Target]
+
+
+RUNGS: Final = (
+    Rung("model direct", lambda ways: ways.direct),
+    Rung("HPKE", lambda ways: ways.path.worker),
+    Rung("gateway", lambda ways: ways.path.gateway),
+    Rung("relay", lambda ways: ways.path.relay),
+)
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "ladder",
+        help="what each hop adds: the price of privacy",
+        description="Measure the same task with more and more of the path before it: model, HPKE, gateway, relay.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help=f"{QUICK[0]} rounds of {QUICK[1]} s: under two minutes")
+    add("--rounds", type=int, metavar="N", help=f"default: {FULL[0]}")
+    add("--seconds", type=float, metavar="S", help=f"of each load (default: {FULL[1]:.0f})")
+    add("--rate", type=float, metavar="N", help="requests a second, Poisson (default: half of the path's ceiling)")
+    add("--model", type=Path, default=MODEL, metavar="DIR", help=f"default: {MODEL}")
+    add("--seed", type=int, default=1, metavar="N", help="of arrivals and texts (default: 1)")
+    add_options(parser)
+    parser.set_defaults(act=act)
+
+
+def act(flags: argparse.Namespace) -> int:
+    """Run the command."""
+    need_model(flags.model)
+    rounds, seconds = QUICK if flags.quick else FULL
+    rounds, seconds = flags.rounds or rounds, flags.seconds or seconds
+    tell = silent if flags.quiet else say
+    rate, climbed, idle = asyncio.run(_climb(flags, rounds, seconds, tell))
+    rungs = [(rung.name, climbed[rung.name]) for rung in RUNGS]
+    steps = steps_of(rungs)
+    whole = steps[-1]
+    result = Result(
+        kind="ladder",
+        seed=flags.seed,
+        config={"rounds": rounds, "seconds": seconds, "rate": round(rate, 2), "arrivals": "poisson", "encap": "inline"},
+        cases=[case_of(name, samples) for name, samples in rungs],
+        steps=steps,
+        figures=[
+            Figure("added to the median in all", whole.p50_ms, "ms", MAX_ADDED_MS, whole.p50_ms <= MAX_ADDED_MS),
+            *(Figure(f"CPU of the {name} without load", spent, "ms/s") for name, spent in idle.items()),
+        ],
+    )
+    return deliver(result, flags, {name: together(samples).latency for name, samples in rungs})
+
+
+async def _climb(
+    flags: argparse.Namespace, rounds: int, seconds: float, tell: Say
+) -> tuple[float, dict[str, list[Samples]], dict[str, float]]:
+    climbed: dict[str, list[Samples]] = {rung.name: [] for rung in RUNGS}
+    async with AsyncExitStack() as stack:
+        place = Place(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seclude-bench-"))))
+        tell("starting a relay, a gateway, a worker, and a worker without encryption")
+        direct = await stack.enter_async_context(direct_worker(place, flags.model))
+        ways = Ways(direct, await stack.enter_async_context(whole_path(place, flags.model, 1)))
+        tell("seeing what they cost while nobody asks")
+        idle = await _idle_cost(ways.path.relay)
+        rate = flags.rate or await _half_the_ceiling(ways.path.relay, flags.seed, tell)
+        for number in range(rounds):
+            for rung in RUNGS:
+                tell(f"round {number + 1} of {rounds}, {rung.name}: {rate:.1f} requests a second")
+                target = rung.target(ways)
+                job = _job(target, flags.seed + number, seconds, Arrivals("poisson", rate, seed=flags.seed + number))
+                climbed[rung.name].append(await run_load([job], target.parties, silent))
+    return rate, climbed, idle
+
+
+async def _half_the_ceiling(target: Target, seed: int, tell: Say) -> float:
+    """Return half of what the whole path can do."""
+    tell("looking for the ceiling of the whole path")
+    job = replace(_job(target, seed, CEILING_SECONDS, None), connections=CEILING_CONNECTIONS)
+    samples = await run_load([job], {}, silent)
+    return samples.completed / samples.seconds / 2
+
+
+async def _idle_cost(target: Target) -> dict[str, float]:
+    """Return the CPU milliseconds that each party takes in a second without requests: polls, clocks, keys."""
+    books = Books(target.parties, [])
+    before = books.read()
+    await asyncio.sleep(IDLE_SECONDS)
+    after = books.read()
+    wall = (after.at - before.at) / SECOND
+    return {name: (after.cpu[name] - before.cpu[name]) / 1e6 / wall for name in target.parties}
+
+
+def _job(target: Target, seed: int, seconds: float, arrivals: Arrivals | None) -> Job:
+    return Job(
+        url=target.url,
+        workload=replace(target.workload, inline=True, seed=seed),
+        warmup_seconds=WARMUP_SECONDS,
+        seconds=seconds,
+        connections=CONNECTIONS,
+        arrivals=arrivals,
+    )

@@ -1,0 +1,239 @@
+"""`seclude-bench slow`: clients that take their time, and whether they cost those who do not.
+
+A quarter each says nothing, drips a head, drips a body, and does not read its answer. A relay must close every one of
+them within its limit, and meanwhile good traffic must not fail nor wait. The clients are bare sockets. Whether one was
+closed is read from the relay's end in the kernel's table, since a client that does not read cannot tell.
+
+Good traffic is measured twice. While they arrive, the relay carries some gigabyte of answers that nobody will read;
+what is held against the limit is the time in which all of them are there and wait.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from msgspec.structs import replace
+
+from bench.arrivals import Arrivals
+from bench.engine import Samples, Say, run_load
+from bench.idle import SOURCES, SPARE_DESCRIPTORS, raise_descriptor_limit
+from bench.job import Job
+from bench.output import add_options, deliver, say, silent
+from bench.result import Case, Figure, Result, case_of
+from bench.stub import LARGE_REQUEST_BYTES
+from bench.targets import Place, Target, relay_alone
+from bench.workload import head_of
+from seclude.daemon.limits import ServerLimits
+from seclude.ohttp.media import OHTTP_REQ
+
+ESTABLISHED: Final = "01"  # tcp_states.h, as /proc/net/tcp gives it (proc(5))
+OPENED_PER_SECOND: Final = 100  # slow clients; each answer that is not read fills 3 MB of the kernel's buffers first
+TICK_SECONDS: Final = 0.25
+DRIP_SECONDS: Final = 1.0
+SMALL_BUFFER: Final = 4096  # octets of receive buffer, of a client that does not read
+SLACK_SECONDS: Final = 3.5  # the relay's clock, the two seconds in which it reads on after a refusal, and our own tick
+BASELINE_SECONDS: Final = 5.0
+MAX_SLOWDOWN: Final = 2.0  # of the p99 of good traffic, as the project promises
+FLOOR_MS: Final = 1.0  # a p99 below this is noise, and twice of it as well
+SILENT, HEAD, BODY, READER = "silent", "dripping head", "dripping body", "slow reader"
+KINDS: Final = (SILENT, HEAD, BODY, READER)
+EXAMPLE: Final = """examples:
+  seclude-bench slow --clients 1000
+  seclude-bench slow --clients 100 --timeout 2
+"""
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "slow",
+        help="slow clients beside good traffic",
+        description="Attack a relay on this machine with slow clients; see that each is closed and good traffic lives.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--clients", type=int, default=1000, metavar="N", help="a quarter of each kind (default: 1000)")
+    add("--rate", type=float, default=200.0, metavar="N", help="good requests a second (default: 200)")
+    add("--timeout", type=float, metavar="S", help="the relay's header, body and send timeouts (default: its own)")
+    add_options(parser)
+    parser.set_defaults(act=act)
+
+
+def act(flags: argparse.Namespace) -> int:
+    """Run the command."""
+    raise_descriptor_limit(flags.clients + SPARE_DESCRIPTORS)
+    cases, figures = asyncio.run(_measure(flags, silent if flags.quiet else say))
+    config = {"clients": flags.clients, "rate": flags.rate, "timeout": flags.timeout}
+    return deliver(Result(kind="slow", config=config, cases=cases, figures=figures), flags)
+
+
+@dataclass(slots=True)
+class SlowClient:
+    """One socket that is in no hurry; seconds of the monotonic clock."""
+
+    kind: str
+    peer: socket.socket
+    began: float
+    drip: bytes
+    """What it says, an octet at a time."""
+    dripped_at: float = 0.0
+    closed_after: float | None = None
+
+    def step(self, now: float, *, served: bool) -> None:
+        """Drip, unless the relay has had enough."""
+        if not served:
+            self.closed_after = now - self.began
+            self.peer.close()
+        elif self.drip and now - self.dripped_at >= DRIP_SECONDS:
+            self.dripped_at, octet, self.drip = now, self.drip[:1], self.drip[1:]
+            with contextlib.suppress(ConnectionError):  # closed since the table was read
+                self.peer.send(octet)
+
+
+@dataclass(slots=True)
+class Attack:
+    """All slow clients of one run."""
+
+    target: Target
+    clients: list[SlowClient] = field(default_factory=list)
+
+    async def run(self, count: int, longest: float) -> None:
+        """Open them all, and keep on until each was closed or has had its time."""
+        began, host = monotonic(), self.target.url.split("/")[2]
+        looked_at = began
+        deadline = began + opening_seconds(count) + longest + SLACK_SECONDS
+        while (now := monotonic()) < deadline:
+            due = min(count, int((now - began) * OPENED_PER_SECOND) + 1)
+            for number in range(len(self.clients), due):
+                self.clients.append(await self._open(KINDS[number % len(KINDS)], number))
+            if now >= looked_at + TICK_SECONDS:
+                looked_at = now
+                self._step_all(host)
+                if due == count and all(client.closed_after is not None for client in self.clients):
+                    break
+            await asyncio.sleep(1 / OPENED_PER_SECOND if due < count else TICK_SECONDS)
+        for client in self.clients:
+            client.peer.close()
+
+    def _step_all(self, host: str) -> None:
+        here = established(Path("/proc/net/tcp").read_text(), host)
+        for client in self.clients:
+            if client.closed_after is None:
+                client.step(monotonic(), served=client.peer.getsockname() in here)
+
+    async def _open(self, kind: str, number: int) -> SlowClient:
+        peer = socket.socket()
+        peer.setblocking(False)
+        if kind == READER:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        peer.bind((f"127.0.0.{2 + number % SOURCES}", 0))
+        host, port = self.target.url.split("/")[2].split(":")
+        await asyncio.get_running_loop().sock_connect(peer, (host, int(port)))
+        size = self.target.workload.body_bytes
+        head = head_of(self.target.url, OHTTP_REQ, size)
+        drip = b""
+        match kind:
+            case "dripping head":
+                drip = head
+            case "dripping body":
+                await asyncio.get_running_loop().sock_sendall(peer, head)
+                drip = bytes(size)
+            case "slow reader":
+                large = bytes(2 * LARGE_REQUEST_BYTES)
+                whole = head_of(self.target.url, OHTTP_REQ, len(large)) + large
+                await asyncio.get_running_loop().sock_sendall(peer, whole)
+        return SlowClient(kind, peer, monotonic(), drip)
+
+
+def opening_seconds(count: int) -> float:
+    """Return how long it takes to open all clients."""
+    return count / OPENED_PER_SECOND
+
+
+def established(table: str, server: str) -> set[tuple[str, int]]:
+    """Return the clients of a server's open connections, from the text of `/proc/net/tcp`."""
+    found = set()
+    for line in table.splitlines()[1:]:
+        local, remote, state = line.split()[1:4]
+        if state == ESTABLISHED and "{}:{}".format(*_endpoint(local)) == server:
+            found.add(_endpoint(remote))
+    return found
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    address, _, port = text.partition(":")
+    return socket.inet_ntoa(bytes.fromhex(address)[::-1]), int(port, 16)
+
+
+def limits_of(timeout: float | None) -> Mapping[str, float]:
+    """Return within how many seconds each kind must have been closed."""
+    own = ServerLimits()
+    if timeout is not None:
+        return dict.fromkeys(KINDS, timeout)
+    return {SILENT: own.header_timeout, HEAD: own.header_timeout, BODY: own.body_timeout, READER: own.send_timeout}
+
+
+def verdict(clients: Sequence[SlowClient], limits: Mapping[str, float]) -> list[Figure]:
+    """Return for each kind how long the last one was there, and whether all were closed in time."""
+    figures = []
+    for kind in KINDS:
+        times = [client.closed_after for client in clients if client.kind == kind]
+        closed = [time for time in times if time is not None]
+        limit = limits[kind] + SLACK_SECONDS
+        figures.append(Figure(f"{kind}: closed", len(closed), "clients", len(times), len(closed) == len(times)))
+        longest = max(closed, default=0.0)
+        figures.append(Figure(f"{kind}: the last one after", longest, "s", limit, longest <= limit))
+    return figures
+
+
+async def _measure(flags: argparse.Namespace, tell: Say) -> tuple[list[Case], list[Figure]]:
+    limits = limits_of(flags.timeout)
+    longest = max(limits.values())
+    with tempfile.TemporaryDirectory(prefix="seclude-bench-") as folder:
+        async with relay_alone(Place(Path(folder)), *_options(Path(folder), flags.timeout)) as target:
+            tell(f"good traffic alone: {flags.rate:.0f} requests a second")
+            before = await _good_traffic(flags, target, BASELINE_SECONDS)
+            arriving, waiting = opening_seconds(flags.clients), longest + SLACK_SECONDS
+            tell(f"and now with {flags.clients} slow clients, for {arriving + waiting:.0f} s")
+            attack = Attack(target)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(attack.run(flags.clients, longest))
+                during = [await _good_traffic(flags, target, seconds) for seconds in (arriving, waiting)]
+    names = ("alone", "while they arrive", "while they wait")
+    cases = [case_of(name, [samples]) for name, samples in zip(names, [before, *during], strict=True)]
+    alone, _, beside = (max(FLOOR_MS, case.latency.p99_ms) for case in cases)
+    failures = sum(case.failed.total() + case.dropped for case in during)
+    return cases, [
+        *verdict(attack.clients, limits),
+        Figure("good requests failed", failures, "requests", 0, not failures),
+        Figure("p99 while they wait / alone", beside / alone, "times", MAX_SLOWDOWN, beside / alone < MAX_SLOWDOWN),
+    ]
+
+
+def _options(folder: Path, timeout: float | None) -> list[str]:
+    if timeout is None:
+        return []
+    config = folder / "relay.toml"
+    names = ("header_timeout", "body_timeout", "send_timeout")
+    config.write_text("[limits]\n" + "".join(f"{name} = {timeout}\n" for name in names))
+    return ["--config", str(config)]
+
+
+async def _good_traffic(flags: argparse.Namespace, target: Target, seconds: float) -> Samples:
+    job = Job(
+        url=target.url,
+        workload=replace(target.workload, seed=1),
+        warmup_seconds=0.5,
+        seconds=seconds,
+        connections=32,
+        arrivals=Arrivals("poisson", flags.rate),
+    )
+    return await run_load([job], target.parties, silent)

@@ -1,0 +1,172 @@
+"""What a load is run against: real parties as processes of their own, with stubs where their neighbours would be."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench.account import family, pin
+from bench.job import WorkloadSpec
+from bench.stub import key_config
+from deploy.party import READY_SECONDS, Party, StackError, module
+from deploy.stack import Stack
+from seclude.attestation.slots import Slots
+from seclude.client.sdk import Client
+from seclude.client.trust import Trust, load_trust
+from seclude.errors import ConfigError
+from seclude.ohttp.keyconfig import serialize_key_config
+from seclude.ohttp.media import GATEWAY_PATH
+from seclude.pool import Message
+from seclude.tasks import SUMMARIZE_PATH
+
+PERIOD_SECONDS: Final = 86_400  # no epoch ends during a run
+RELAY: Final = "relay"
+GATEWAY: Final = "gateway"
+WORKER: Final = "worker"
+DIRECT: Final = "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where requests go, of what kind they are, and whose CPU time counts."""
+
+    name: str
+    url: str
+    workload: WorkloadSpec
+    parties: Mapping[str, int]
+    """Process identifiers by name; a party with several processes is named by the one that started them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where parties are started: a folder for their logs, and on which cores."""
+
+    folder: Path
+    cores: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    processes: int = 1
+
+
+@asynccontextmanager
+async def running(place: Place, name: str, *command: str) -> AsyncIterator[Party]:
+    """Run one party for the length of a block."""
+    party = Party(name, module(*command), place.folder / f"{name}.log")
+    try:
+        await party.start()
+        if name in place.cores:
+            for pid in family(pid_of(party)):
+                pin(pid, place.cores[name])
+        yield party
+    finally:
+        await party.stop()
+
+
+@asynccontextmanager
+async def relay_alone(place: Place, *options: str) -> AsyncIterator[Target]:
+    """A relay before a stub gateway; `options` are more words of its command line."""
+    async with AsyncExitStack() as stack:
+        stub = await stack.enter_async_context(running(place, "stub", "bench.stub"))
+        command = ["relay", "--gateway", f"http://{stub.listen}{GATEWAY_PATH}", *options, *_processes(place)]
+        relay = await stack.enter_async_context(running(place, RELAY, *command))
+        await until_ready(relay)
+        url = f"http://{relay.listen}{GATEWAY_PATH}"
+        yield Target(RELAY, url, WorkloadSpec("opaque"), {RELAY: pid_of(relay), "stub": pid_of(stub)})
+
+
+@asynccontextmanager
+async def gateway_alone(place: Place) -> AsyncIterator[Target]:
+    """A gateway before one stub worker."""
+    t0 = int(time.time()) - 60
+    async with AsyncExitStack() as stack:
+        stub = await stack.enter_async_context(running(place, "stub", "bench.stub"))
+        command = ["gateway", "--t0", str(t0), "--period", str(PERIOD_SECONDS), "--single"]
+        command += ["--worker", f"http://{stub.listen}", *_processes(place)]
+        gateway = await stack.enter_async_context(running(place, GATEWAY, *command))
+        await until_ready(gateway)
+        config = serialize_key_config(key_config(Slots(t0, PERIOD_SECONDS).epoch_at(time.time())))
+        workload = WorkloadSpec("opaque", key_config=config)
+        url = f"http://{gateway.listen}{GATEWAY_PATH}"
+        yield Target(GATEWAY, url, workload, {GATEWAY: pid_of(gateway), "stub": pid_of(stub)})
+
+
+@dataclass(frozen=True, slots=True)
+class WholePath:
+    """The whole path, and the ways into it."""
+
+    relay: Target
+    gateway: Target
+    worker: Target
+
+
+@asynccontextmanager
+async def whole_path(place: Place, model: Path, workers: int) -> AsyncIterator[WholePath]:
+    """Relay, gateway and workers, with SIMULATED attestation; each can be asked alone."""
+    stack = Stack(place.folder / "stack", workers, model, PERIOD_SECONDS)
+    try:
+        await stack.start()
+        assert stack.trust is not None
+        workload = WorkloadSpec("encapsulated", key_config=await fetch_key(stack.trust), origin=stack.trust.origin)
+        names = [name for name in stack.parties if name.startswith(WORKER)]
+        pids = {name: pid_of(party) for name, party in stack.parties.items()}
+        workers_only = {WORKER if len(names) == 1 else name: pids[name] for name in names}
+        worker = f"http://{stack.parties[names[0]].listen}{Message.REQUEST}"
+        gateway = f"http://{stack.parties[GATEWAY].listen}{GATEWAY_PATH}"
+        beyond = {GATEWAY: pids[GATEWAY], **workers_only}
+        yield WholePath(
+            Target("path", stack.trust.relay, workload, {RELAY: pids[RELAY], **beyond}),
+            Target(GATEWAY, gateway, workload, beyond),
+            Target(WORKER, worker, workload, {next(iter(workers_only)): pids[names[0]]}),
+        )
+    finally:
+        await stack.stop()
+
+
+@asynccontextmanager
+async def direct_worker(place: Place, model: Path) -> AsyncIterator[Target]:
+    """A worker without encryption."""
+    async with running(place, DIRECT, "bench.direct", "--model", str(model)) as party:
+        url = f"http://{party.listen}{SUMMARIZE_PATH}"
+        yield Target(DIRECT, url, WorkloadSpec("summarize"), {WORKER: pid_of(party)})
+
+
+def need_model(model: Path) -> None:
+    """Raise ConfigError where there is no model."""
+    if not (model / "model.onnx").exists():
+        raise ConfigError(f"no model in {model}; run: seclude-model install")
+
+
+async def elsewhere(url: str, trust: Path | None) -> Target:
+    """Return a target that others run: the task encapsulated where a trust file is given, opaque octets otherwise."""
+    if trust is None:
+        return Target(url, url, WorkloadSpec("opaque"), {})
+    trusted = load_trust(trust)
+    return Target(
+        url, url, WorkloadSpec("encapsulated", key_config=await fetch_key(trusted), origin=trusted.origin), {}
+    )
+
+
+async def fetch_key(trust: Trust) -> bytes:
+    """Return the key configuration of a pool, verified as a device verifies it."""
+    async with Client(trust) as client:
+        return serialize_key_config((await client.verify()).key_configs[0])
+
+
+async def until_ready(party: Party) -> None:
+    """Wait for a party's own word that it is ready; raises StackError."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not await party.is_ready():
+        if time.monotonic() > deadline:
+            raise StackError(f"{party.name} is not ready after {READY_SECONDS:.0f} s: {party.last_words()}")
+        await asyncio.sleep(0.05)  # another process's state: there is nothing to be woken by
+
+
+def pid_of(party: Party) -> int:
+    """Return the process of a party that was started."""
+    assert party.process is not None
+    return party.process.pid
+
+
+def _processes(place: Place) -> list[str]:
+    return ["--processes", str(place.processes)] if place.processes > 1 else []

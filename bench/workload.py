@@ -1,0 +1,151 @@
+"""The requests of a load, every one different, and the look at what came back.
+
+A request is whole when it is sent: head and body in one piece. What is wrong with an answer is named in one word or
+two, and counted under that name.
+"""
+
+import os
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from bench.chats import chat
+from bench.job import WorkloadSpec
+from seclude import bhttp
+from seclude.errors import DecodeError, OpenError
+from seclude.ohttp.encapsulation import ResponseOpener, encapsulate_request
+from seclude.ohttp.keyconfig import KeyConfig, parse_key_config
+from seclude.ohttp.media import OHTTP_REQ
+from seclude.tasks import JSON, SUMMARIZE_PATH
+
+Check = Callable[[bytes], str | None]
+"""Says what is wrong with the body of an answer with status 200, or nothing."""
+
+NOT_OPENED: Final = "not opened"
+EMPTY: Final = "empty answer"
+
+
+class Workload(Protocol):
+    """Gives one request after the other."""
+
+    def prepare(self, count: int) -> None:
+        """Make so many requests in advance, if they are made in advance."""
+        ...
+
+    def request(self) -> tuple[bytes, Check]:
+        """Return the next one; raises IndexError where what was prepared is used up."""
+        ...
+
+
+def build(spec: WorkloadSpec, url: str, index: int, generators: int) -> Workload:
+    """Return the workload of one of several generators."""
+    match spec.kind:
+        case "opaque":
+            return Opaque(spec, url)
+        case "summarize":
+            return Plain(spec, url, index, generators)
+        case "encapsulated":
+            return Encapsulated(spec, url, index, generators)
+
+
+def not_empty(body: bytes) -> str | None:
+    """Want some octets."""
+    return None if body else EMPTY
+
+
+class Opaque:
+    """Octets that look like an encapsulated request to everyone who has no key; no two have the same `enc`."""
+
+    def __init__(self, spec: WorkloadSpec, url: str) -> None:
+        header = _opaque_header(spec.key_config)
+        self._head = head_of(url, OHTTP_REQ, spec.body_bytes) + header + os.urandom(16)
+        self._tail = os.urandom(spec.body_bytes - len(header) - 32)
+        self._number = int.from_bytes(os.urandom(12))
+
+    def prepare(self, count: int) -> None:
+        """Cheap enough to be made when needed."""
+
+    def request(self) -> tuple[bytes, Check]:
+        """Return the next request."""
+        self._number += 1
+        return self._head + self._number.to_bytes(16) + self._tail, not_empty
+
+
+class Plain:
+    """The task in plain JSON, as a worker without encryption would take it."""
+
+    def __init__(self, spec: WorkloadSpec, url: str, index: int, generators: int) -> None:
+        self._url, self._seed = url, spec.seed
+        self._number, self._step = index, generators
+
+    def prepare(self, count: int) -> None:
+        """Cheap enough to be made when needed."""
+
+    def request(self) -> tuple[bytes, Check]:
+        """Return the next request."""
+        content = chat(self._seed, self._number)
+        self._number += self._step
+        return head_of(self._url, JSON, len(content)) + content, not_empty
+
+
+class Encapsulated:
+    """The task as a device sends it: Binary HTTP in a new HPKE context each time."""
+
+    def __init__(self, spec: WorkloadSpec, url: str, index: int, generators: int) -> None:
+        self._url, self._seed, self._inline = url, spec.seed, spec.inline
+        self._origin = spec.origin.encode()
+        self._config = parse_key_config(spec.key_config)
+        self._number, self._step = index, generators
+        self._ready: list[tuple[bytes, Check]] = []
+
+    def prepare(self, count: int) -> None:
+        """Encapsulate so many; they are sent in the order in which they were made."""
+        if not self._inline:
+            self._ready = [self._next() for _ in range(count)]
+            self._ready.reverse()
+
+    def request(self) -> tuple[bytes, Check]:
+        """Return the next request."""
+        return self._next() if self._inline else self._ready.pop()
+
+    def _next(self) -> tuple[bytes, Check]:
+        content = chat(self._seed, self._number)
+        self._number += self._step
+        fields = (bhttp.Field(b"content-type", JSON.encode()), bhttp.Field(b"date", formatdate(usegmt=True).encode()))
+        inner = bhttp.Request(b"POST", b"https", self._origin, SUMMARIZE_PATH.encode(), fields, content)
+        body, opener = encapsulate_request(self._config, bhttp.serialize_request(inner))
+        return head_of(self._url, OHTTP_REQ, len(body)) + body, _Opening(opener)
+
+
+class _Opening:
+    """The look into one encapsulated answer."""
+
+    __slots__ = ("_opener",)
+
+    def __init__(self, opener: ResponseOpener) -> None:
+        self._opener = opener
+
+    def __call__(self, body: bytes) -> str | None:
+        try:
+            answer = bhttp.parse_response(self._opener.open(body))
+        except (OpenError, DecodeError):
+            return NOT_OPENED
+        if answer.status != 200:
+            return f"inner status {answer.status}"
+        return not_empty(answer.content)
+
+
+def head_of(url: str, content_type: str, length: int) -> bytes:
+    """Return the head of a POST."""
+    parts = urlsplit(url)
+    return (
+        f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def _opaque_header(key_config: bytes) -> bytes:
+    config: KeyConfig | None = parse_key_config(key_config) if key_config else None
+    key_id, kem = (config.key_id, config.kem) if config else (1, 0x0020)
+    return bytes([key_id]) + kem.to_bytes(2) + b"\0\1\0\1"

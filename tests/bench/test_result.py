@@ -1,0 +1,88 @@
+"""Results: what they say, when they do not count, and the one schema in which they are stored."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.machine import describe
+from bench.result import IN_ALL, SCHEMA, Result, case_of, over_time, read, steps_of, write
+from seclude.errors import ConfigError
+from tests.bench.samples import MACHINE, ladder, samples
+
+
+def test_a_result_survives_its_file(tmp_path: Path) -> None:
+    result = ladder()
+    write(tmp_path / "result.json", result)
+    assert read(tmp_path / "result.json") == result
+    assert msgspec.json.decode((tmp_path / "result.json").read_bytes())["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema": "seclude-bench/2", "kind": "run"}', '{"schema": 1}'])
+def test_anything_else_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(ConfigError):
+        read(tmp_path / "result.json")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.json"):
+        read(tmp_path / "none.json")
+
+
+def test_rounds_are_put_together_and_kept_apart() -> None:
+    case = case_of("relay", [samples([1, 2], relay=30), samples([3, 4], relay=50)])
+    assert case.completed == 4
+    assert case.latency.p50_ms == 2
+    assert [each.p50_ms for each in case.rounds] == [1, 3]
+    assert case.cpu_us == {"relay": 40}
+    assert case.completed_per_second == 2
+
+
+def test_failures_are_no_latencies() -> None:
+    case = case_of("relay", [samples([1, 1], failed=2)])
+    assert case.failed == {"status 503": 2}
+    assert sum(count for _, count in case.histogram) == 2
+    assert case.streaming["failed"] == 2
+
+
+def test_a_step_is_the_median_of_pairs() -> None:
+    step, whole = steps_of(
+        [
+            ("first", [samples([value], worker=10) for value in (1, 2, 30)]),
+            ("second", [samples([value], worker=15, gateway=4) for value in (3, 4, 31)]),
+        ]
+    )
+    assert (step.name, step.p50_ms) == ("second", 2)
+    assert step.cpu_us == {"gateway": 4, "worker": 5}
+    assert (whole.name, whole.p50_ms) == (IN_ALL, 2)
+
+
+def test_a_late_generator_makes_a_result_invalid() -> None:
+    late = samples([1.0] * 100)
+    late.lags.extend([20_000_000] * 100)
+    assert "generator-bound" in case_of("relay", [late]).invalid
+
+
+def test_a_generator_that_never_rested_makes_a_result_invalid() -> None:
+    busy = samples([1.0])
+    busy.busy = 0.99
+    assert "generator-bound" in case_of("relay", [busy]).invalid
+
+
+def test_no_answer_makes_a_result_invalid() -> None:
+    assert Result(kind="run", machine=MACHINE, cases=[case_of("x", [samples([], failed=3)])]).invalid
+
+
+def test_the_rate_over_time_adds_up() -> None:
+    some = samples([1.0] * 240)
+    points = over_time(some.done, 1.0)
+    assert sum(points) / len(points) == pytest.approx(240)
+
+
+def test_a_machine_is_described_without_its_names() -> None:
+    machine = describe()
+    assert machine.cores >= 1
+    text = msgspec.json.encode(machine).decode()
+    assert Path.home().as_posix() not in text or Path.home() == Path("/")
+    assert str(Path.cwd()) not in text
