@@ -7,6 +7,7 @@ Each works once. What the messages say (RFC 9292) is not looked at here.
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from seclude import hpke
 from seclude.errors import DecodeError, OpenError, UnknownKeyError, UsageError
@@ -117,7 +118,7 @@ def encapsulate_request(
     if SymmetricAlgorithms(kdf, aead) not in config.algorithms:
         raise UsageError("the key configuration does not offer these algorithms")
     header = RequestHeader(config.key_id, config.kem, kdf, aead)
-    suite = Suite(header.kem, header.kdf, header.aead)
+    suite = _suite(header.kem, header.kdf, header.aead)
     enc, context = hpke.setup_sender(
         suite, config.public_key, _info(header), testing_only_ephemeral=testing_only_ephemeral
     )
@@ -140,7 +141,7 @@ def decapsulate(data: bytes, keys: Mapping[int, HeldKey]) -> OpenedRequest:
         raise DecodeError("kem_id is not that of the key")
     if SymmetricAlgorithms(header.kdf, header.aead) not in held.config.algorithms:
         raise OpenError(hpke.OPEN_FAILED)
-    suite = Suite(header.kem, header.kdf, header.aead)
+    suite = _suite(header.kem, header.kdf, header.aead)
     reader = Reader(data)
     reader.take(REQUEST_HEADER_LENGTH, "header")
     enc = reader.take(suite.nenc, "enc")
@@ -158,3 +159,6 @@ def _info(header: RequestHeader) -> bytes:
 
 def _response_nonce_length(suite: Suite) -> int:
     return max(suite.nn, suite.nk)
+
+
+_suite = lru_cache(maxsize=8)(Suite)  # one for each combination that Suite accepts, and those are few

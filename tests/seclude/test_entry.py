@@ -12,7 +12,13 @@ from seclude.entry import enter
 from tests.running import ROOT
 
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-EXTRAS = {"seclude": "client", "seclude-relay": "relay", "seclude-gateway": "gateway", "seclude-worker": "worker"}
+EXTRAS = {
+    "seclude": "client",
+    "seclude-bench": "bench",
+    "seclude-relay": "relay",
+    "seclude-gateway": "gateway",
+    "seclude-worker": "worker",
+}
 FREE = {"seclude-model"}  # what it uses is the standard library and pip
 
 
@@ -20,8 +26,8 @@ FREE = {"seclude-model"}  # what it uses is the standard library and pip
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `pip install seclude` brings, without any extra."""
     folder = tmp_path_factory.mktemp("bare")
-    for package in (ROOT / "seclude", ROOT / "relay", ROOT / "gateway", ROOT / "inference"):
-        (folder / package.name).symlink_to(package)
+    for package in ("seclude", "relay", "gateway", "inference", "bench", "deploy"):
+        (folder / package).symlink_to(ROOT / package)
     (folder / "msgspec").symlink_to(Path(msgspec.__file__).parent)
     return folder
 

@@ -3,10 +3,12 @@
 import json
 import os
 import pickle
+import random
 from pathlib import Path
 from typing import TypedDict, cast
 
 import pytest
+from pyhpke import AEADId, CipherSuite, KDFId, KEMId
 
 from seclude.errors import DecodeError, OpenError, UsageError
 from seclude.hpke import (
@@ -14,6 +16,7 @@ from seclude.hpke import (
     AEAD_CHACHA20_POLY1305,
     KDF_HKDF_SHA256,
     KEM_X25519,
+    MAX_SEQUENCE,
     PrivateKey,
     RecipientContext,
     SenderContext,
@@ -282,10 +285,34 @@ def test_a_failure_leaves_the_sequence_where_it_was(suite: Suite) -> None:
     assert recipient.open(b"", second) == b"second"
 
 
-def test_what_pyhpke_cannot_seal_is_our_own_fault() -> None:
+def test_a_context_that_has_sealed_all_it_may_is_our_own_fault() -> None:
     _, sender = setup_sender(AES, KEY.public_key, b"")
+    sender._sequence = MAX_SEQUENCE
     with pytest.raises(UsageError):
-        sender.seal(b"", cast(bytes, "not bytes"))
+        sender.seal(b"", b"x")
+
+
+@SUITES
+@pytest.mark.parametrize("seed", range(20))
+def test_pyhpke_agrees_in_both_directions(suite: Suite, seed: int) -> None:
+    dice = random.Random(seed)
+    info, aads = dice.randbytes(dice.randrange(80)), [dice.randbytes(dice.randrange(20)) for _ in range(4)]
+    messages = [dice.randbytes(dice.randrange(2000)) for _ in aads]
+    key = PrivateKey.from_bytes(KEM_X25519, dice.randbytes(32))
+    theirs = CipherSuite.new(KEMId(suite.kem), KDFId(suite.kdf), AEADId(suite.aead))
+    their_private = theirs.kem.deserialize_private_key(key.private_bytes())
+    their_public = theirs.kem.deserialize_public_key(key.public_key)
+
+    enc, sender = setup_sender(suite, key.public_key, info)
+    their_recipient = theirs.create_recipient_context(enc, their_private, info)
+    their_enc, their_sender = theirs.create_sender_context(their_public, info)
+    recipient = setup_recipient(suite, key, their_enc, info)
+    for aad, message in zip(aads, messages, strict=True):
+        assert their_recipient.open(sender.seal(aad, message), aad) == message
+        assert recipient.open(aad, their_sender.seal(message, aad)) == message
+    for length in (1, 16, 32, 33, 100):
+        assert sender.export(info, length) == their_recipient.export(info, length)
+        assert recipient.export(b"", length) == their_sender.export(b"", length)
 
 
 @SUITES
