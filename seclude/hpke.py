@@ -3,10 +3,11 @@
 X25519, HMAC and the AEADs are the library's; what stands here is sections 4 and 5 of the RFC, with everything that does
 not depend on the message computed once. It is tested against the RFC's vectors and against pyhpke, which takes half as
 long again. What could tell an attacker which step failed does not come out. Contexts are for one task at a time.
+A second KEM would be a row of `_KEMS` and a branch of each of `PrivateKey`, `_encap` and `_decap`.
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Self
 
@@ -27,6 +28,7 @@ OPEN_FAILED: Final = "does not authenticate"  # one sentence for every cause: a 
 
 MAX_SEQUENCE: Final = (1 << 96) - 1  # messages of one context, by the length of a nonce (section 5.2)
 
+_KEMS: Final = {KEM_X25519: (32, 32)}  # Nenc and Npk of what `_encap` and `_decap` implement (section 7.1)
 _NK: Final = {AEAD_AES_128_GCM: 16, AEAD_CHACHA20_POLY1305: 32}
 _VERSION: Final = b"HPKE-v1"
 _MODE_BASE: Final = b"\x00"
@@ -40,30 +42,21 @@ class Suite:
     kem: int
     kdf: int
     aead: int
+    nk: int = field(init=False, repr=False, compare=False)
+    """Octets of an AEAD key."""
+    nn: int = field(default=12, init=False, repr=False, compare=False)
+    """Octets of an AEAD nonce."""
+    nenc: int = field(init=False, repr=False, compare=False)
+    """Octets of an encapsulated key."""
+    npk: int = field(init=False, repr=False, compare=False)
+    """Octets of a public key."""
 
     def __post_init__(self) -> None:
-        if self.kem != KEM_X25519 or self.kdf != KDF_HKDF_SHA256 or self.aead not in _NK:
+        if self.kem not in _KEMS or self.kdf != KDF_HKDF_SHA256 or self.aead not in _NK:
             raise UsageError(f"unsupported suite {self.kem:#06x}, {self.kdf:#06x}, {self.aead:#06x}")
-
-    @property
-    def nk(self) -> int:
-        """Octets of an AEAD key."""
-        return _NK[self.aead]
-
-    @property
-    def nn(self) -> int:
-        """Octets of an AEAD nonce."""
-        return 12
-
-    @property
-    def nenc(self) -> int:
-        """Octets of an encapsulated key."""
-        return 32
-
-    @property
-    def npk(self) -> int:
-        """Octets of a public key."""
-        return 32
+        nenc, npk = _KEMS[self.kem]
+        for name, octets in (("nk", _NK[self.aead]), ("nenc", nenc), ("npk", npk)):
+            object.__setattr__(self, name, octets)
 
 
 class PrivateKey:
@@ -163,13 +156,8 @@ def setup_sender(
     suite: Suite, public_key: bytes, info: bytes, *, testing_only_ephemeral: PrivateKey | None = None
 ) -> tuple[bytes, SenderContext]:
     """Encapsulate to a public key (SetupBaseS); a key that is unusable raises DecodeError."""
-    ephemeral = testing_only_ephemeral or PrivateKey.generate(suite.kem)
-    try:
-        dh = ephemeral.agree(public_key)
-    except ValueError:  # a wrong length, or a point of low order: the shared secret would be zero (RFC 9180, 7.1.4)
-        raise DecodeError("public key is not usable") from None
-    enc = ephemeral.public_key
-    return enc, SenderContext(suite, _schedule(suite, info), _shared_secret(dh, enc + public_key))
+    shared_secret, enc = _encap(public_key, testing_only_ephemeral or PrivateKey.generate(suite.kem))
+    return enc, SenderContext(suite, _schedule(suite, info), shared_secret)
 
 
 def setup_recipient(suite: Suite, private_key: PrivateKey, enc: bytes, info: bytes) -> RecipientContext:
@@ -178,12 +166,7 @@ def setup_recipient(suite: Suite, private_key: PrivateKey, enc: bytes, info: byt
         raise UsageError("the private key is for another kem")
     if len(enc) != suite.nenc:
         raise DecodeError(f"enc has a wrong length: {len(enc)} of {suite.nenc}")
-    try:
-        dh = private_key.agree(enc)
-    except ValueError:  # the shared secret is all zero (RFC 9180, section 7.1.4)
-        raise OpenError(OPEN_FAILED) from None
-    secret = _shared_secret(dh, enc + private_key.public_key)
-    return RecipientContext(suite, _schedule(suite, info), secret)
+    return RecipientContext(suite, _schedule(suite, info), _decap(enc, private_key))
 
 
 def extract(salt: bytes, ikm: bytes) -> bytes:
@@ -230,7 +213,9 @@ class _Schedule:
     exporter_info: bytes
 
 
-@lru_cache(maxsize=_CONTEXTS_KEPT)  # info is made of identifiers that were found among the keys held, and is no secret
+# A request's info is made of identifiers that were found among the keys held, so no peer adds to these. The info of a
+# join has a nonce in it: it pushes another out, which costs that one's next request two hashes. None of it is secret.
+@lru_cache(maxsize=_CONTEXTS_KEPT)
 def _schedule(suite: Suite, info: bytes) -> _Schedule:
     """Return the constants of KeySchedule (section 5.1), in base mode: psk and psk_id are empty."""
     prefix = _VERSION + _suite_id(suite)
@@ -253,12 +238,31 @@ def _suite_id(suite: Suite) -> bytes:
     return b"HPKE" + suite.kem.to_bytes(2) + suite.kdf.to_bytes(2) + suite.aead.to_bytes(2)
 
 
-_EAE_PRK: Final = _VERSION + b"KEM\x00\x20eae_prk"  # of DHKEM(X25519, HKDF-SHA256), as the next
+# DHKEM(X25519, HKDF-SHA256), section 4.1: its labels, its two operations, and the ExtractAndExpand of both.
+_EAE_PRK: Final = _VERSION + b"KEM\x00\x20eae_prk"
 _SHARED_SECRET: Final = b"\x00\x20" + _VERSION + b"KEM\x00\x20shared_secret"
 
 
-def _shared_secret(dh: bytes, kem_context: bytes) -> bytes:
-    """Return ExtractAndExpand of DHKEM (section 4.1)."""
+def _encap(public_key: bytes, ephemeral: PrivateKey) -> tuple[bytes, bytes]:
+    """Return a shared secret and the `enc` that carries it (Encap)."""
+    try:
+        dh = ephemeral.agree(public_key)
+    except ValueError:  # a wrong length, or a point of low order: the shared secret would be zero (section 7.1.4)
+        raise DecodeError("public key is not usable") from None
+    enc = ephemeral.public_key
+    return _extract_and_expand(dh, enc + public_key), enc
+
+
+def _decap(enc: bytes, private_key: PrivateKey) -> bytes:
+    """Return the shared secret that `enc` carries (Decap)."""
+    try:
+        dh = private_key.agree(enc)
+    except ValueError:  # the shared secret is all zero (section 7.1.4)
+        raise OpenError(OPEN_FAILED) from None
+    return _extract_and_expand(dh, enc + private_key.public_key)
+
+
+def _extract_and_expand(dh: bytes, kem_context: bytes) -> bytes:
     eae_prk = hmac.digest(b"", _EAE_PRK + dh, "sha256")
     return hmac.digest(eae_prk, _SHARED_SECRET + kem_context + b"\x01", "sha256")
 

@@ -6,8 +6,9 @@ Each works once. What the messages say (RFC 9292) is not looked at here.
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 
 from seclude import hpke
 from seclude.errors import DecodeError, OpenError, UnknownKeyError, UsageError
@@ -30,12 +31,17 @@ class HeldKey:
 
     config: KeyConfig
     private_key: PrivateKey
+    suites: Mapping[bytes, Suite] = field(init=False, repr=False, compare=False)
+    """What the key offers, by the octets with which a request's header names it: all that follow the key identifier."""
 
     def __post_init__(self) -> None:
         if (self.config.kem, self.config.public_key) != (self.private_key.kem, self.private_key.public_key):
             raise UsageError("the key configuration is for another private key")
+        suites = {}
         for pair in self.config.algorithms:
-            Suite(self.private_key.kem, pair.kdf, pair.aead)
+            header = RequestHeader(self.config.key_id, self.config.kem, pair.kdf, pair.aead)
+            suites[serialize_request_header(header)[1:]] = Suite(header.kem, header.kdf, header.aead)
+        object.__setattr__(self, "suites", MappingProxyType(suites))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -118,13 +124,14 @@ def encapsulate_request(
     if SymmetricAlgorithms(kdf, aead) not in config.algorithms:
         raise UsageError("the key configuration does not offer these algorithms")
     header = RequestHeader(config.key_id, config.kem, kdf, aead)
+    octets = serialize_request_header(header)
     suite = _suite(header.kem, header.kdf, header.aead)
     enc, context = hpke.setup_sender(
-        suite, config.public_key, _info(header), testing_only_ephemeral=testing_only_ephemeral
+        suite, config.public_key, _info(octets), testing_only_ephemeral=testing_only_ephemeral
     )
     ct = context.seal(b"", message)
     secret = context.export(RESPONSE_LABEL, _response_nonce_length(suite))
-    return serialize_request_header(header) + enc + ct, ResponseOpener(_ResponseSecret(suite, enc, secret))
+    return octets + enc + ct, ResponseOpener(_ResponseSecret(suite, enc, secret))
 
 
 def decapsulate(data: bytes, keys: Mapping[int, HeldKey]) -> OpenedRequest:
@@ -133,28 +140,27 @@ def decapsulate(data: bytes, keys: Mapping[int, HeldKey]) -> OpenedRequest:
     Raises UnknownKeyError where the key is not held, DecodeError where the request is cut short or names another KEM
     than the key's, OpenError where it names algorithms that the key does not offer or does not authenticate.
     """
-    header = parse_request_header(data)
-    held = keys.get(header.key_id)
+    reader = Reader(data)
+    header = reader.take(REQUEST_HEADER_LENGTH, "header")
+    held = keys.get(header[0])
     if held is None:
         raise UnknownKeyError("key identifier unknown")
-    if header.kem != held.config.kem:
-        raise DecodeError("kem_id is not that of the key")
-    if SymmetricAlgorithms(header.kdf, header.aead) not in held.config.algorithms:
+    suite = held.suites.get(header[1:])
+    if suite is None:
+        if parse_request_header(header).kem != held.config.kem:
+            raise DecodeError("kem_id is not that of the key")
         raise OpenError(hpke.OPEN_FAILED)
-    suite = _suite(header.kem, header.kdf, header.aead)
-    reader = Reader(data)
-    reader.take(REQUEST_HEADER_LENGTH, "header")
     enc = reader.take(suite.nenc, "enc")
     if reader.remaining < hpke.TAG_LENGTH:
         raise DecodeError(f"truncated in ciphertext: {reader.remaining} of at least {hpke.TAG_LENGTH}")
     context = hpke.setup_recipient(suite, held.private_key, enc, _info(header))
     message = context.open(b"", reader.rest())
     secret = context.export(RESPONSE_LABEL, _response_nonce_length(suite))
-    return OpenedRequest(message, enc, header.key_id, ResponseSealer(_ResponseSecret(suite, enc, secret)))
+    return OpenedRequest(message, enc, header[0], ResponseSealer(_ResponseSecret(suite, enc, secret)))
 
 
-def _info(header: RequestHeader) -> bytes:
-    return REQUEST_LABEL + b"\0" + serialize_request_header(header)
+def _info(header: bytes) -> bytes:
+    return REQUEST_LABEL + b"\0" + header
 
 
 def _response_nonce_length(suite: Suite) -> int:

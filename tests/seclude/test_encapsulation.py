@@ -2,6 +2,7 @@
 
 import pytest
 
+from seclude import hpke
 from seclude.errors import DecodeError, OpenError, UnknownKeyError, UsageError
 from seclude.hpke import AEAD_AES_128_GCM, AEAD_CHACHA20_POLY1305, KEM_X25519, PrivateKey
 from seclude.ohttp.encapsulation import HeldKey, OpenedRequest, ResponseOpener, decapsulate, encapsulate_request
@@ -150,6 +151,26 @@ def test_a_suite_that_the_key_does_not_offer_is_refused_though_it_would_open() -
     with pytest.raises(OpenError):
         decapsulate(body, {config.key_id: HeldKey(config, KEY)})
     assert decapsulate(body, KEYS).message == b"question"
+
+
+def test_another_kem_is_malformed_whatever_algorithms_stand_beside_it() -> None:
+    body, _ = encapsulate_request(CONFIG, b"question")
+    for algorithms in (body[3:7], b"\xff\xff\xff\xff"):
+        with pytest.raises(DecodeError):
+            decapsulate(body[:1] + b"\x64\x7a" + algorithms + body[7:], KEYS)
+
+
+def test_what_a_key_does_not_offer_leaves_no_trace_in_the_key_schedules_kept() -> None:
+    body, _ = encapsulate_request(CONFIG, b"question")
+    before = hpke._schedule.cache_info()
+    for octets in range(0x10000):
+        header = CONFIG.key_id.to_bytes() + b"\x00\x20\x00\x01" + octets.to_bytes(2)
+        if header[1:] not in KEYS[CONFIG.key_id].suites:
+            with pytest.raises(OpenError):
+                decapsulate(header + body[7:], KEYS)
+    with pytest.raises(UnknownKeyError):
+        decapsulate(b"\x02" + body[1:], KEYS)
+    assert hpke._schedule.cache_info() == before
 
 
 def test_an_enc_of_low_order_looks_like_any_other_failure() -> None:
