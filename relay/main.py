@@ -88,8 +88,6 @@ class Relay:
 class Forwarding(Passage):
     """One request on its way to the gateway. It is sent once, whatever comes of it (RFC 9458, section 6.5)."""
 
-    __slots__ = ("_relay",)
-
     def __init__(self, transaction: Transaction, relay: Relay) -> None:
         super().__init__(transaction)
         self._relay = relay

@@ -237,7 +237,11 @@ class AnswerReader:
     def _take_head(self, data: bytes) -> tuple[AnswerHead | None, bytes]:
         end = data.find(HEAD_END) + len(HEAD_END)
         # An interim answer says nothing to who expects none (RFC 9110, section 15.2).
-        while end >= len(HEAD_END) and data[_STATUS_PLACE] == ord("1") and not data.startswith(b"HTTP/1.1 101"):
+        while (
+            end >= len(HEAD_END)
+            and data[_STATUS_PLACE : _STATUS_PLACE + 1] == b"1"
+            and not data.startswith(b"HTTP/1.1 101")
+        ):
             data = data[end:]
             end = data.find(HEAD_END) + len(HEAD_END)
         whole = end >= len(HEAD_END)

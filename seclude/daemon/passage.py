@@ -8,6 +8,7 @@ say nothing to the next hop. A longer one is passed on as it comes.
     client ◀──write── Transaction ◀── Passage ◀── Outbound ◀── next hop
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -25,7 +26,7 @@ MAX_REFUSAL_BYTES: Final = 1 << 12  # octets of an answer that is not passed on 
 MAX_STREAM_BYTES: Final = 1 << 30  # octets of one answer; AES-128-GCM's limit for the largest number of chunks
 
 
-class Passage:
+class Passage(ABC):
     """Carries one request; a party says where to, and which answers pass."""
 
     keeps = False
@@ -48,23 +49,26 @@ class Passage:
 
     # What a party says.
 
+    @abstractmethod
     def start(self) -> None:
         """Find a next hop for the request, now or later, and call `send_to`; raises what the client is told."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def passes(self, head: AnswerHead) -> str | None:
         """Return the media type under which the body of an answer is passed on, or None for one to be looked at."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def looked_at(self, answer: UpstreamResponse) -> None:
         """See to an answer that is not passed on."""
-        raise NotImplementedError
+        ...
 
     def failed(self, exc: ExchangeError) -> None:
         """See to an attempt that failed, while no octet of an answer went to the client."""
         self.transaction.fail(exc)
 
-    def released(self) -> None:
+    def released(self) -> None:  # noqa: B027 - most parties have nothing to do
         """Take note that the request is over."""
 
     # For the party.
@@ -203,6 +207,7 @@ class Passage:
     def _see_to(self, party: Callable[[T], None], what: T) -> None:
         """Let the party decide what comes of an attempt that is over."""
         self._attempt = None
+        self._kind = None
         self._looking = False
         self._returned = 0
         self._refusal = []
