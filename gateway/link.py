@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.pool import Pool, Worker
 from seclude.attestation.bundle import MAX_BUNDLE
+from seclude.daemon.tls import ClientCertificates
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import DecodeError, UpstreamError
 from seclude.ohttp.media import OHTTP_REQ
@@ -24,9 +25,19 @@ MAX_CONTROL_BYTES: Final = 4 * MAX_BUNDLE  # octets; sealed keys travel with the
 class Link:
     """The way to one worker."""
 
-    def __init__(self, address: str, deadline_seconds: float, *, insecure_plaintext: bool = False) -> None:
+    def __init__(
+        self,
+        address: str,
+        deadline_seconds: float,
+        *,
+        tls: ClientCertificates | None = None,
+        insecure_plaintext: bool = False,
+    ) -> None:
         self.requests: Final = Upstream(
-            address, timeouts=UpstreamTimeouts(total=deadline_seconds), insecure_plaintext=insecure_plaintext
+            address,
+            timeouts=UpstreamTimeouts(total=deadline_seconds),
+            tls=tls,
+            insecure_plaintext=insecure_plaintext,
         )
         self.head: Final = self.requests.prepare("POST", Message.REQUEST, content_type=OHTTP_REQ)
         """The head of every encapsulated request."""
@@ -34,6 +45,7 @@ class Link:
             address,
             timeouts=UpstreamTimeouts(total=CONTROL_TIMEOUT_SECONDS),
             max_answer_bytes=MAX_CONTROL_BYTES,
+            tls=tls,
             insecure_plaintext=insecure_plaintext,
         )
 

@@ -19,13 +19,24 @@ from gateway.report import EVENTS, WORDS, Report
 from gateway.route import Gateway
 from seclude.attestation.slots import MAX_PERIOD_SECONDS, MAX_T0, NOT_BEGUN, Slots
 from seclude.daemon.admin import Admin
-from seclude.daemon.command import CHECK_CONFIG, Command, DaemonConfig, listening_problems, serve_until_stop, show
+from seclude.daemon.command import (
+    CHECK_CONFIG,
+    Command,
+    DaemonConfig,
+    Keep,
+    certificates,
+    listening_problems,
+    serve_until_stop,
+    show,
+)
 from seclude.daemon.config import Seconds
 from seclude.daemon.lifecycle import DrainTimes, Stop, run
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
 from seclude.daemon.metrics import Metrics
+from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
+from seclude.daemon.tls import ClientCertificates, ClientTLS
 from seclude.errors import ConfigError
 from seclude.pool import DRAINING
 
@@ -61,13 +72,14 @@ class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     listen: str = "127.0.0.1:8081"
     admin: str = "127.0.0.1:9081"
     uvloop: bool = True
+    worker_tls: ClientTLS = ClientTLS()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 
 
-def connect(config: Config, address: str) -> Link:
+def connect(config: Config, address: str, tls: ClientCertificates) -> Link:
     """Return the way to one worker, without using it yet; raises ConfigError."""
-    return Link(address, config.timeouts.answer, insecure_plaintext=config.insecure_plaintext)
+    return Link(address, config.timeouts.answer, tls=tls, insecure_plaintext=config.insecure_plaintext)
 
 
 def reasons(pool: Pool, reconciler: Reconciler, stop: Stop) -> list[str]:
@@ -86,7 +98,8 @@ def reasons(pool: Pool, reconciler: Reconciler, stop: Stop) -> list[str]:
 async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) -> int:
     """Run one gateway until `stop`."""
     metrics, pool = Metrics("gateway"), Pool(len(config.workers))
-    links = [connect(config, address) for address in config.workers]
+    tls = ClientCertificates(config.worker_tls)
+    links = [connect(config, address, tls) for address in config.workers]
     report = Report(metrics.registry, log, pool)
     slots = Slots(config.t0, config.period_seconds)
     reconciler = Reconciler(pool, links, slots, time, single=config.single, observer=report)
@@ -97,13 +110,16 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
         ServerLimits(**asdict(config.limits)),
         log=log,
         observe=metrics.observe,
+        tls=certificates(config),
         insecure_plaintext=config.insecure_plaintext,
     )
-    metrics.watch(lambda: server.inflight)
+    metrics.watch(server)
+    renewal = Renewal(metrics, log, [server.renew_tls, tls.renew])
     admin = Admin(metrics.registry, lambda: reasons(pool, reconciler, stop))
-    keep = [partial(keep_polling, pool, worker, links[worker.index]) for worker in pool.workers]
+    polls = [partial(keep_polling, pool, worker, links[worker.index]) for worker in pool.workers]
+    keep: list[Keep] = [*polls, reconciler.run, report.follow]
     try:
-        await serve_until_stop(server, admin, config, stop, log, descriptor, [*keep, reconciler.run, report.follow])
+        await serve_until_stop(server, admin, config, stop, log, descriptor, keep, renewal)
     finally:
         for link in links:
             await link.close()
@@ -113,9 +129,14 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
 def problems(config: Config) -> Iterator[str]:
     """Find what is wrong beyond types and ranges."""
     yield from listening_problems(config)
+    try:
+        tls = ClientCertificates(config.worker_tls)
+    except ConfigError as exc:
+        yield f"worker_tls: {exc}"
+        return
     for place, address in enumerate(config.workers):
         try:
-            connect(config, address)
+            connect(config, address, tls)
         except ConfigError as exc:
             yield f"workers[{place}]: {exc}"
         if address in config.workers[:place]:  # it would count as the second holder of its own keys
@@ -137,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("workers", "--worker", metavar="ADDR", action="append", help="http://HOST:PORT or unix:PATH; once for each")
     add("t0", "--t0", metavar="SECONDS", type=int, help="start of epoch 0, seconds since 1970 UTC")
     add("period_seconds", "--period", metavar="SECONDS", type=int, help="length of an epoch")
+    command.add_next_hop_flags("worker_tls", "worker")
     add("single", "--single", action="store_true", help="publish keys that only one worker holds")
 
     def act(flags: argparse.Namespace) -> int:

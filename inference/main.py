@@ -28,10 +28,11 @@ from inference.warmup import load_tasks
 from inference.watch import Watch, collect_and_watch
 from seclude.daemon.admin import Admin
 from seclude.daemon.answering import answering
-from seclude.daemon.command import CHECK_CONFIG, Command, serve_until_stop, show
+from seclude.daemon.command import CHECK_CONFIG, Command, certificates, serve_until_stop, show
 from seclude.daemon.lifecycle import Stop, run
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
+from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
 from seclude.errors import ConfigError
 
@@ -110,12 +111,15 @@ async def serve(config: WorkerConfig, stop: Stop, log: Log, descriptor: int | No
         answering(metrics.counting(front.handle)),
         ServerLimits(max_body_bytes=MAX_BODY, max_inflight=measured.max_inflight + SPARE_INFLIGHT),
         log=log,
+        tls=certificates(launch),
         insecure_plaintext=launch.insecure_plaintext,
     )
-    metrics.watch(lambda: runner.busy)
+    metrics.watch(server, lambda: runner.busy)
+    renewal = Renewal(metrics, log, [server.renew_tls])
     admin = Admin(metrics.registry, front.reasons)
+    keep = [lambda: _erase_expired(keyring, clock)]
     try:
-        await serve_until_stop(server, admin, launch, stop, log, descriptor, [lambda: _erase_expired(keyring, clock)])
+        await serve_until_stop(server, admin, launch, stop, log, descriptor, keep, renewal)
     finally:
         runner.close()
         keyring.erase()

@@ -14,7 +14,15 @@ from msgspec.structs import asdict
 from relay.keycache import KeyCache
 from relay.policy import Forward, admit, passes, rebuild
 from seclude.daemon.admin import Admin
-from seclude.daemon.command import CHECK_CONFIG, Command, DaemonConfig, listening_problems, serve_until_stop, show
+from seclude.daemon.command import (
+    CHECK_CONFIG,
+    Command,
+    DaemonConfig,
+    certificates,
+    listening_problems,
+    serve_until_stop,
+    show,
+)
 from seclude.daemon.config import Seconds
 from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.lifecycle import DrainTimes, Stop, run
@@ -23,7 +31,10 @@ from seclude.daemon.log import Log
 from seclude.daemon.messages import Response, UpstreamResponse
 from seclude.daemon.metrics import Metrics
 from seclude.daemon.passage import Passage
+from seclude.daemon.quota import QuotaLimits, Quotas
+from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
+from seclude.daemon.tls import ClientCertificates, ClientTLS
 from seclude.daemon.transaction import Transaction
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import ConfigError
@@ -63,7 +74,9 @@ class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     listen: str = "127.0.0.1:8080"
     admin: str = "127.0.0.1:9080"
     uvloop: bool = True
+    gateway_tls: ClientTLS = ClientTLS()
     limits: Limits = Limits()
+    per_address: QuotaLimits | None = None
     timeouts: Timeouts = Timeouts()
 
 
@@ -109,7 +122,8 @@ def connect(config: Config) -> Upstream:
     """Return the way to the gateway, without using it yet; raises ConfigError."""
     timeouts = UpstreamTimeouts(config.timeouts.gateway_connect, config.timeouts.gateway_total)
     origin = config.gateway.removesuffix(GATEWAY_PATH)  # RFC 9540, section 5: the path is fixed, so it may be left out
-    return Upstream(origin, timeouts=timeouts, insecure_plaintext=config.insecure_plaintext)
+    tls = ClientCertificates(config.gateway_tls)
+    return Upstream(origin, timeouts=timeouts, tls=tls, insecure_plaintext=config.insecure_plaintext)
 
 
 async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) -> int:
@@ -121,12 +135,15 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
         ServerLimits(**asdict(config.limits)),
         log=log,
         observe=metrics.observe,
+        quotas=None if config.per_address is None else Quotas(config.per_address, monotonic()),
+        tls=certificates(config),
         insecure_plaintext=config.insecure_plaintext,
     )
-    metrics.watch(lambda: server.inflight)
+    metrics.watch(server)
+    renewal = Renewal(metrics, log, [server.renew_tls, gateway.renew_tls])
     admin = Admin(metrics.registry, lambda: cache.reasons() + ([DRAINING] if stop.requested else []))
     try:
-        await serve_until_stop(server, admin, config, stop, log, descriptor, [cache.keep])
+        await serve_until_stop(server, admin, config, stop, log, descriptor, [cache.keep], renewal)
     finally:
         await gateway.close()
     return 0
@@ -151,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         example=EXAMPLE,
     )
     command.add_flag("gateway", "--gateway", metavar="URL", help="http://HOST:PORT, https://HOST or unix:PATH")
+    command.add_next_hop_flags("gateway_tls", "gateway")
 
     def act(flags: argparse.Namespace) -> int:
         config = command.load(flags)

@@ -19,7 +19,9 @@ from seclude.daemon.addresses import PLAINTEXT, parse_listen, require_local
 from seclude.daemon.admin import Admin, check_admin
 from seclude.daemon.lifecycle import DrainTimes, Stop, announce, drain
 from seclude.daemon.log import Log
+from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
+from seclude.daemon.tls import ServerCertificates, ServerTLS
 from seclude.errors import ConfigError
 
 CONFIG_STATUS: Final = 2  # as for wrong flags
@@ -33,9 +35,12 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     admin: str
     log_text: bool = False
     insecure_plaintext: bool = False
+    tls: ServerTLS | None = None
     timeouts: DrainTimes = DrainTimes()
 
 
+Keep = Callable[[], Coroutine[Any, Any, None]]
+"""Something that is kept doing for as long as a daemon serves."""
 C = TypeVar("C", bound=msgspec.Struct)
 
 
@@ -77,6 +82,9 @@ class Command(Generic[C]):
             help="; ".join(f"{verb} {what}" for verb, what in all_verbs.items()),
         )
         self.add_flag(f"{place}listen", "--listen", metavar="HOST:PORT", help="where it serves; also unix:PATH")
+        self.add_flag(f"{place}tls.certificate", "--tls-certificate", metavar="PEM", help="serve TLS with this chain")
+        self.add_flag(f"{place}tls.key", "--tls-key", metavar="PEM", help="and its key")
+        self.add_flag(f"{place}tls.client_ca", "--tls-client-ca", metavar="PEM", help="and let in only whom these know")
         self.add_flag(f"{place}admin", "--admin", metavar="HOST:PORT", help="health and metrics; loopback only")
         self.add_option("--config", metavar="FILE", type=Path, help=f"{role}.toml; flags override the file")
         self.add_option("--announce", metavar="FD", type=int, help="write the bound addresses to this descriptor")
@@ -86,6 +94,12 @@ class Command(Generic[C]):
         """Add a flag that overrides the key of the configuration at this path; `options` are argparse's."""
         self._flags[key] = flag
         self.add_option(flag, dest=key, default=None, **options)
+
+    def add_next_hop_flags(self, key: str, hop: str) -> None:
+        """Add the flags of a ClientTLS at this key, for the next hop of this name."""
+        self.add_flag(f"{key}.ca", f"--{hop}-ca", metavar="PEM", help=f"believe a {hop} that these know")
+        self.add_flag(f"{key}.certificate", f"--{hop}-certificate", metavar="PEM", help=f"what to show a {hop}")
+        self.add_flag(f"{key}.key", f"--{hop}-key", metavar="PEM", help="and its key")
 
     def add_option(self, flag: str, **options: Any) -> None:
         """Add a flag that is no part of the configuration."""
@@ -120,14 +134,23 @@ def listening_problems(config: DaemonConfig, place: str = "") -> Iterator[str]:
     """Find addresses that cannot be listened on, or that plaintext must not be served on."""
     try:
         address = parse_listen(config.listen)
-        if not config.insecure_plaintext:
+        if config.tls is None and not config.insecure_plaintext:
             require_local(address, PLAINTEXT)
     except ConfigError as exc:
         yield f"{place}listen: {exc}"
     try:
+        certificates(config)
+    except ConfigError as exc:
+        yield f"{place}tls: {exc}"
+    try:
         check_admin(config.admin)
     except ConfigError as exc:
         yield f"{place}admin: {exc}"
+
+
+def certificates(config: DaemonConfig) -> ServerCertificates | None:
+    """Return what a daemon shows to those who connect, if it serves TLS; raises ConfigError."""
+    return None if config.tls is None else ServerCertificates(config.tls)
 
 
 async def serve_until_stop(
@@ -137,9 +160,11 @@ async def serve_until_stop(
     stop: Stop,
     log: Log,
     descriptor: int | None,
-    keep: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    keep: Sequence[Keep],
+    renewal: Renewal,
 ) -> None:
     """Listen, do what must be kept doing, and after a signal drain; `descriptor` is told the addresses really bound."""
+    renewal.on_hangup()
     try:
         async with asyncio.TaskGroup() as tasks:
             listen, admin_listen = await server.start(config.listen), await admin.start(config.admin)

@@ -8,7 +8,8 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Final, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -93,8 +94,9 @@ def _problems(table: Table, kind: type[msgspec.Struct], prefix: str, flags: Mapp
 
 
 def _value_problems(value: object, field: FieldInfo, path: str, flags: Mapping[str, str]) -> Iterator[str]:
-    if isinstance(value, dict) and isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-        yield from _problems(value, field.type, f"{path}.", flags)
+    table = _table_type(field.type)
+    if isinstance(value, dict) and table is not None:
+        yield from _problems(value, table, f"{path}.", flags)
         return
     try:
         msgspec.convert(value, field.type)
@@ -102,6 +104,13 @@ def _value_problems(value: object, field: FieldInfo, path: str, flags: Mapping[s
         text = str(exc)
         inner = _PATH.search(text)
         yield f"{path}{inner['path'] if inner else ''}: {_PATH.sub('', text)}"
+
+
+def _table_type(kind: object) -> type[msgspec.Struct] | None:
+    """Return the Struct that a key holds, if it holds one or none."""
+    kinds = [each for each in get_args(kind) if each is not NoneType] if get_origin(kind) is UnionType else [kind]
+    found = [each for each in kinds if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    return found[0] if len(kinds) == len(found) == 1 else None
 
 
 def _lines(config: msgspec.Struct, prefix: str) -> Iterator[str]:

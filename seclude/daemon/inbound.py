@@ -61,7 +61,7 @@ class Home(Protocol):
 
     def handler_failed(self, exc: Exception) -> None: ...
 
-    def opened(self, connection: "Connection", transport: asyncio.Transport) -> "Quota | None": ...
+    def opened(self, connection: "Connection", transport: asyncio.Transport) -> None: ...
 
     def closed(self, connection: "Connection") -> None: ...
 
@@ -69,6 +69,8 @@ class Home(Protocol):
 class Connection(asyncio.Protocol):
     """Serves one peer."""
 
+    quota: "Quota | None" = None
+    """The count of its peer's address, if those are counted."""
     deadline = NEVER
     """The earlier of the two that follow."""
     _read_by = NEVER  # until when the peer may go on to send
@@ -76,7 +78,6 @@ class Connection(asyncio.Protocol):
     _phase = HEAD
     _transport: asyncio.Transport | None = None
     _transaction: Transaction | None = None
-    _quota: "Quota | None" = None
     _data = b""  # of a head that is not whole, or of what was sent ahead
     _head: RequestHead | None = None  # of the request before
     _chunks: Chunks | None = None  # of a chunked body
@@ -91,16 +92,22 @@ class Connection(asyncio.Protocol):
         self.limits: Final = home.limits
         self.load: Final = home.load
 
+    @property
+    def made(self) -> bool:
+        """Whether there ever was a transport."""
+        return self._transport is not None
+
     # From the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; the server may have no room, and drops the connection then."""
         socket = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
         self._transport = socket
-        socket.set_write_buffer_limits(high=0)  # so that pause_writing() comes with the first octet kept
+        # So that pause_writing() comes with the first octets kept; of 0, transports of TLS make a pause without end.
+        socket.set_write_buffer_limits(high=1, low=0)
         self._wait_for_peer(self.limits.header_timeout)
         self._home.clock.add(self)
-        self._quota = self._home.opened(self, socket)
+        self._home.opened(self, socket)
 
     def data_received(self, data: bytes) -> None:
         """Take what the peer sent, according to the phase."""
@@ -133,8 +140,8 @@ class Connection(asyncio.Protocol):
         self._phase = CLOSED
         self._data = b""
         self._home.clock.discard(self)
-        if self._quota is not None:
-            self._quota.leave()
+        if self.quota is not None:
+            self.quota.leave()
         if self._transaction is not None:
             self._transaction.lose_client()
         self._home.closed(self)
@@ -182,7 +189,7 @@ class Connection(asyncio.Protocol):
 
     def last_fields(self, request: RequestHead) -> str:
         """Return the fields that say when the answer was made and whether it ends the connection."""
-        if self._home.retiring or not request.keep_alive or self._phase is BODY:
+        if self._closing or self._home.retiring or not request.keep_alive or self._phase is BODY:
             self._closing = True
             return f"{self._home.date_field}Connection: close\r\n"
         return self._home.date_field if request.is_http11 else f"{self._home.date_field}Connection: keep-alive\r\n"
@@ -219,6 +226,10 @@ class Connection(asyncio.Protocol):
         """Drop the connection and what was not sent."""
         if self._transport is not None:
             self._transport.abort()
+
+    def retire(self) -> None:
+        """Let the next answer end the connection."""
+        self._closing = True
 
     def end_if_idle(self) -> None:
         """Close a connection on which nothing is under way."""
@@ -284,7 +295,7 @@ class Connection(asyncio.Protocol):
             self._body_began = now = home.clock.now()
             self._wait_until(now + (self.limits.body_timeout if rest else self.limits.first_octet_timeout))
         try:
-            if self._quota is not None and not self._quota.take(home.clock.now()):
+            if self.quota is not None and not self.quota.take(home.clock.now()):
                 raise RateError("too many requests from one address")
             self.load.require_room()
             if length == 0:

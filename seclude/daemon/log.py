@@ -26,6 +26,7 @@ Value = int | float | bool | str
 EVENTS: Final[Mapping[str, frozenset[str]]] = {
     "starting": frozenset({"version"}),
     "ready": frozenset({"listen", "admin"}),
+    "reloaded": frozenset({"failed"}),
     "stopping": frozenset({"signal"}),
     "drained": frozenset({"complete", "inflight"}),
     "stopped": frozenset({"status"}),

@@ -5,9 +5,9 @@ rounded up to their bucket: on a quiet relay the exact sum of two scrapes would 
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -21,6 +21,22 @@ SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 
 OCTETS: Final = (256, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22)
 OTHER: Final = "other"
 CODES: Final = frozenset({200, 204, 408, 409, GONE_STATUS, *STATUSES})
+
+
+class Watched(Protocol):
+    """What is shown of a server: see `server.Server`."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]: ...
+
+    @property
+    def inflight(self) -> int: ...
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def certificate_expires_at(self) -> float | None: ...
 
 
 class Tally:
@@ -53,17 +69,27 @@ class Metrics:
         self._seconds_sum = 0.0
         self._taken = Tally(OCTETS)
         self._given = Tally(OCTETS)
+        self._dropped: Mapping[str, int] = {}
         ProcessCollector(registry=self.registry)
         self.registry.register(_Collected(self._collect))
         Gauge("seclude_build_info", "Version", ("version",), registry=self.registry).labels(version("seclude")).set(1)
 
+    def name(self, name: str) -> str:
+        """Return the name with the party's prefix."""
+        return f"{self._prefix}_{name}"
+
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Read a gauge from here whenever it is scraped; its name gets the party's prefix."""
-        Gauge(f"{self._prefix}_{name}", text, registry=self.registry).set_function(read)
+        Gauge(self.name(name), text, registry=self.registry).set_function(read)
 
-    def watch(self, inflight: Callable[[], int]) -> None:
-        """Show the number of requests in flight."""
-        self.gauge("inflight_requests", "Requests being handled", inflight)
+    def watch(self, server: "Watched", inflight: Callable[[], int] | None = None) -> None:
+        """Show what a server holds, which connections it dropped, and when its certificate ends."""
+        self.gauge("inflight_requests", "Requests being handled", inflight or (lambda: server.inflight))
+        self.gauge("open_connections", "Connections that are open", lambda: server.connections)
+        if server.certificate_expires_at is not None:
+            text = "When the certificate ends, in seconds since 1970"
+            self.gauge("certificate_expiry_timestamp_seconds", text, lambda: server.certificate_expires_at or 0.0)
+        self._dropped = server.dropped
 
     def observe(self, status: int, reason: str, seconds: float, taken: int, given: int) -> None:
         """Count one answer; `taken` and `given` are the octets of both bodies."""
@@ -83,6 +109,12 @@ class Metrics:
         for labels, count in counted.items():
             requests.add_metric(labels, count)
         yield requests
+        dropped = CounterMetricFamily(
+            self.name("dropped_connections"), "Connections dropped unheard", labels=("reason",)
+        )
+        for reason, count in self._dropped.items():
+            dropped.add_metric((reason,), count)
+        yield dropped
         yield self._seconds.family(f"{self._prefix}_request_duration_seconds", "Time to the answer", self._seconds_sum)
         yield self._taken.family(f"{self._prefix}_request_size_bytes", "Request bodies")
         yield self._given.family(f"{self._prefix}_response_size_bytes", "Answer bodies")

@@ -206,7 +206,8 @@ class Outbound(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         socket = cast(asyncio.Transport, transport)
-        socket.set_write_buffer_limits(high=0)  # so that pause_writing() comes with the first octet kept
+        # So that pause_writing() comes with the first octets kept; of 0, transports of TLS make a pause without end.
+        socket.set_write_buffer_limits(high=1, low=0)
         self._transport = socket
         self._clock.add(self)
 

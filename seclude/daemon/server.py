@@ -8,28 +8,29 @@ import asyncio
 import contextlib
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Callable
 from email.utils import formatdate
 from time import time
 from typing import TYPE_CHECKING, Final
 
+from seclude.daemon.accepting import TLSListener
 from seclude.daemon.addresses import PLAINTEXT, ListenAddress, parse_listen, require_local
 from seclude.daemon.clock import NEVER, Clock
 from seclude.daemon.inbound import Connection
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.load import Load
 from seclude.daemon.log import Log
+from seclude.daemon.tls import ServerCertificates
 from seclude.daemon.transaction import Observer, Transaction
 from seclude.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from seclude.daemon.quota import Quota, Quotas
+    from seclude.daemon.quota import Quotas
 
 ARRIVAL_GRACE: Final = 0.5  # seconds; a request sent before its client could know of the end arrives within this
 BACKLOG: Final = 4096  # connections that wait to be accepted, in a moment in which the process does something else
-TLS_HANDSHAKE_SECONDS: Final = 10.0  # two round trips; as long as a head may take
+FULL, TOO_MANY, NO_HANDSHAKE = "full", "too_many_from_one_address", "no_handshake"
 
 
 class Server:
@@ -43,7 +44,7 @@ class Server:
         log: Log | None = None,
         observe: Observer | None = None,
         quotas: "Quotas | None" = None,
-        tls: ssl.SSLContext | None = None,
+        tls: ServerCertificates | None = None,
         insecure_plaintext: bool = False,
     ) -> None:
         self.limits = limits or ServerLimits()
@@ -58,9 +59,11 @@ class Server:
         self._quotas = quotas
         self._tls = tls
         self._insecure_plaintext = insecure_plaintext
-        self._socket: socket.socket | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.Server | TLSListener[Connection] | None = None
+        self.dropped: Final = dict.fromkeys((FULL, TOO_MANY, NO_HANDSHAKE), 0)
+        """How many connections were dropped before they could ask anything, by reason."""
         self._open: set[Connection] = set()
+        self._handshakes = 0
         self._none_open = asyncio.Event()
         self._none_open.set()
         self.busy = 0
@@ -76,6 +79,11 @@ class Server:
         """How many connections are open."""
         return len(self._open)
 
+    @property
+    def certificate_expires_at(self) -> float | None:
+        """When the certificate ends, in seconds since 1970 UTC; None where TLS is not served."""
+        return None if self._tls is None else self._tls.expires_at
+
     async def start(self, listen: str) -> str:
         """Listen, and return the address really bound in the same form; raises ConfigError."""
         if self._listener is not None:
@@ -87,39 +95,57 @@ class Server:
         self.expire(self.clock.now())
         self.clock.add(self)
         try:
-            self._socket = await _bind(address)
-            self._listener = await self._listen(self._tls)
+            sock = await _bind(address)
+            self._listener = await self._listen(sock)
         except OSError as exc:
             raise ConfigError(f"cannot listen on {address}: {_cause(exc)}") from exc
-        if address.path is not None:
-            return str(address)
-        return str(ListenAddress(*self._socket.getsockname()[:2]))
+        return str(address) if address.path is not None else str(ListenAddress(*sock.getsockname()[:2]))
 
-    async def renew_tls(self, context: ssl.SSLContext) -> None:
-        """Use a new context for connections from now on; those that wait to be accepted are not lost."""
-        if self._listener is None or self._tls is None:
-            raise UsageError("only a server that serves TLS has it renewed")
-        before, self._tls = self._listener, context
-        self._listener = await self._listen(context)
-        before.close()
+    def renew_tls(self) -> None:
+        """Read certificates again for connections from now on; raises ConfigError, and stays as it was then.
 
-    async def _listen(self, context: ssl.SSLContext | None) -> asyncio.Server:
-        """Accept from a duplicate of the socket, so that closing the listener leaves the socket itself open."""
-        assert self._socket is not None
-        duplicate = self._socket.dup()
-        duplicate.setblocking(False)
+        Those that are open end with their next answer, so whoever is no longer let in is soon out.
+        """
+        if self._tls is not None:
+            self._tls.renew()
+            for connection in self._open:
+                connection.retire()
+
+    async def _listen(self, sock: socket.socket) -> asyncio.Server | TLSListener[Connection]:
+        if self._tls is not None:
+            tls = self._tls
+            return TLSListener(sock, lambda: tls.context, self._connect_tls, self._handshake_ended)
         loop = asyncio.get_running_loop()
-        timeout = None if context is None else TLS_HANDSHAKE_SECONDS
-        if duplicate.family == socket.AF_UNIX:
-            return await loop.create_unix_server(
-                self._connect, sock=duplicate, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=timeout
-            )
-        return await loop.create_server(
-            self._connect, sock=duplicate, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=timeout
-        )
+        if sock.family == socket.AF_UNIX:
+            return await loop.create_unix_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
+        return await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
 
-    def _connect(self) -> Connection:
-        return Connection(self)
+    def _connect_tls(self, peer: object) -> Connection | None:
+        """Take in a connection before its handshake."""
+        connection = Connection(self)
+        if not self._take_in(connection, peer):
+            return None
+        self._handshakes += 1
+        return connection
+
+    def _handshake_ended(self, connection: Connection) -> None:
+        self._handshakes -= 1
+        if not connection.made:
+            self.dropped[NO_HANDSHAKE] += 1
+            if connection.quota is not None:
+                connection.quota.leave()
+
+    def _take_in(self, connection: Connection, peer: object) -> bool:
+        """Count a connection with its address; returns whether there is room for it."""
+        if len(self._open) + self._handshakes >= self.limits.max_connections:
+            self.dropped[FULL] += 1
+            return False
+        if self._quotas is not None and isinstance(peer, tuple):  # a Unix socket has no address
+            connection.quota = self._quotas.enter(peer[0], self.clock.now())
+            if connection.quota is None:
+                self.dropped[TOO_MANY] += 1
+                return False
+        return True
 
     # How it ends.
 
@@ -132,9 +158,6 @@ class Server:
         self.retiring = True
         if self._listener is not None:
             self._listener.close()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
 
     async def drain(self, within: float) -> bool:
         """Finish what is in flight; what is left after `within` seconds is cancelled. Returns whether none was."""
@@ -143,6 +166,8 @@ class Server:
             return True
         now = asyncio.get_running_loop().time()
         deadline = now + within
+        if isinstance(self._listener, TLSListener):
+            await self._listener.finish(min(within, ARRIVAL_GRACE))
         await _reached(self._none_open, min(deadline, now + ARRIVAL_GRACE))
         self.when_idle = asyncio.Event()
         finished = not self.busy or await _reached(self.when_idle, deadline)
@@ -158,22 +183,13 @@ class Server:
 
     # What its connections ask of it; see `inbound.Home`.
 
-    def opened(self, connection: Connection, transport: asyncio.Transport) -> "Quota | None":
+    def opened(self, connection: Connection, transport: asyncio.Transport) -> None:
         """Take in a connection, or drop it where there is no room for it."""
+        # Over TLS it was taken in before its handshake.
+        if self._tls is None and not self._take_in(connection, transport.get_extra_info("peername")):
+            connection.abort()
         self._open.add(connection)
         self._none_open.clear()
-        if len(self._open) > self.limits.max_connections:
-            connection.abort()
-            return None
-        if self._quotas is None:
-            return None
-        peer = transport.get_extra_info("peername")
-        if not isinstance(peer, tuple):  # a Unix socket has no address
-            return None
-        quota = self._quotas.enter(peer[0], self.clock.now())
-        if quota is None:
-            connection.abort()
-        return quota
 
     def closed(self, connection: Connection) -> None:
         """Take note that a connection is gone."""

@@ -15,6 +15,7 @@ from seclude.daemon.clock import Clock
 from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.messages import UpstreamResponse
 from seclude.daemon.outbound import Attempt, ExchangeError, Outbound, Receiver
+from seclude.daemon.tls import ClientCertificates, ClientTLS
 from seclude.errors import ConfigError
 
 MAX_ANSWER_BYTES: Final = (1 << 20) + (1 << 16)  # octets; as the largest request, which no answer of a model nears
@@ -34,7 +35,7 @@ class UpstreamTimeouts:
 class Upstream:
     """A pool of connections to one address: "http://HOST:PORT", "https://HOST[:PORT]" or "unix:PATH".
 
-    Raises ConfigError for plain HTTP to another machine.
+    Raises ConfigError for plain HTTP to another machine, and for certificates that cannot be used.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Upstream:
         *,
         timeouts: UpstreamTimeouts | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
-        tls: ssl.SSLContext | None = None,
+        tls: ClientCertificates | None = None,
         insecure_plaintext: bool = False,
     ) -> None:
         self._target = _parse(address)
@@ -51,8 +52,11 @@ class Upstream:
             raise ConfigError(
                 "the next hop is not loopback: use https (RFC 9458, section 6), or set insecure_plaintext"
             )
-        self.tls = tls
-        """The context for https; None stands for the system's roots."""
+        self._tls = tls or ClientCertificates()
+        if not self._target.secure and tls is not None and tls.tls != ClientTLS():
+            raise ConfigError("certificates are given, but the address of the next hop is not https://")
+        if self._target.secure:
+            _ = self._tls.context  # so that what is wrong with its files is said at the start
         self._timeouts = timeouts or UpstreamTimeouts()
         self._max_answer_bytes = max_answer_bytes
         self._clock: Clock | None = None
@@ -64,6 +68,13 @@ class Upstream:
     def connections(self) -> int:
         """How many connections there are, idle ones included."""
         return len(self._open) + len(self._connecting)
+
+    def renew_tls(self) -> None:
+        """Read certificates again for connections from now on; raises ConfigError, and stays as it was then.
+
+        Those that are there are used until they are AGE_SECONDS old.
+        """
+        self._tls.renew()
 
     def prepare(self, method: str, path: str, *, content_type: str | None = None, accept: str | None = None) -> bytes:
         """Return the part of a request's head that is the same for all; `begin` adds the framing."""
@@ -173,7 +184,7 @@ class Upstream:
         elif target.plain:
             _, connection = await loop.create_connection(self._make, target.host, target.port)
         else:
-            context = self.tls or ssl.create_default_context()
+            context = self._tls.context
             _, connection = await loop.create_connection(
                 self._make, target.host, target.port, ssl=context, server_hostname=target.host
             )
@@ -238,6 +249,11 @@ class _Target:
     port: int = 0
     path: str | None = None
     plain: bool = False
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is reached over TLS."""
+        return self.path is None and not self.plain
 
 
 def _parse(address: str) -> _Target:

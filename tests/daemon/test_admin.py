@@ -8,6 +8,7 @@ import pytest
 from seclude.daemon.admin import Admin
 from seclude.daemon.messages import Request
 from seclude.daemon.metrics import OCTETS, SECONDS, Metrics
+from seclude.daemon.server import Server
 from seclude.errors import ConfigError
 
 
@@ -72,12 +73,17 @@ async def test_even_the_sum_of_sizes_has_the_grain_of_a_bucket(size: int, shown:
         assert float(line.split()[1]) == shown
 
 
-async def test_requests_in_flight_are_read_when_scraped() -> None:
-    metrics, inflight = Metrics("test"), 3
-    metrics.watch(lambda: inflight)
-    assert "seclude_test_inflight_requests 3.0" in await scrape(metrics)
-    inflight = 0
+async def test_what_a_server_holds_is_read_when_scraped() -> None:
+    metrics, server = Metrics("test"), Server(lambda _: None)
+    metrics.watch(server)
     assert "seclude_test_inflight_requests 0.0" in await scrape(metrics)
+    server.load.admit()
+    server.dropped["full"] += 2
+    text = await scrape(metrics)
+    assert "seclude_test_inflight_requests 1.0" in text
+    assert "seclude_test_open_connections 0.0" in text
+    assert 'seclude_test_dropped_connections_total{reason="full"} 2.0' in text
+    assert "expiry" not in text  # of a certificate, where there is none
 
 
 def test_buckets_span_what_requests_take() -> None:
