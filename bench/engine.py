@@ -18,7 +18,7 @@ import msgspec
 from bench.account import family, family_cpu_ns, pin, waited_ns
 from bench.arrivals import SECOND
 from bench.job import READY, REPORT, TICK, Job, Report, nanoseconds
-from deploy.party import end_with_parent
+from seclude.daemon.processes import end_with_parent
 
 LEAD_NS: Final = 100_000_000  # between the word to start and the start, so that every generator has heard it
 CLIENT: Final = "client"  # the party that the generators are, with the device's cryptography

@@ -2,19 +2,18 @@
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from seclude.daemon.processes import end_with_parent
+
 READY_SECONDS: Final = 60.0  # a worker loads its model in about a second; a slow machine gets a minute
 STOP_SECONDS: Final = 35.0  # the daemons' own drain limit is 30 s
-PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 class StackError(Exception):
@@ -24,11 +23,6 @@ class StackError(Exception):
 def module(name: str, *arguments: str) -> list[str]:
     """Return the command that runs a party's module with this interpreter."""
     return [sys.executable, "-m", name, *arguments]
-
-
-def end_with_parent() -> None:
-    """Ask the kernel to end this child with the supervisor, so that none is left behind when that is killed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass(slots=True)

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from deploy.party import READY_SECONDS, Party, StackError, end_with_parent, module
+from deploy.party import READY_SECONDS, Party, StackError, module
 from seclude.client.trust import EvidenceTable, SlotTable, Trust, render_trust
+from seclude.daemon.lifecycle import REFUSED_STATUS
+from seclude.daemon.processes import end_with_parent
 from seclude.ohttp.media import GATEWAY_PATH
 
 ORIGIN: Final = "demo.seclude.invalid"  # a name that never resolves: a request that escapes the path goes nowhere
 RESTART_SECONDS: Final = 0.2  # pause before a party that died is started again; doubled up to the next line
 MAX_RESTART_SECONDS: Final = 5.0
 PERIOD_SECONDS: Final = 86_400  # the length of an epoch, unless --period says otherwise
-REFUSED_STATUS: Final = 2  # how a daemon ends that must not be started again before something was changed
 
 Wrap = Callable[[str, str], Awaitable[str]]
 """Given a party's name and HOST:PORT, returns the HOST:PORT that its neighbour is told; the place for a tap."""

@@ -34,6 +34,8 @@ from seclude.daemon.lifecycle import DrainTimes, Stop, run
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
 from seclude.daemon.metrics import Metrics
+from seclude.daemon.processes import EVENTS as PROCESS_EVENTS
+from seclude.daemon.processes import MAX_PROCESSES, command_again, supervise
 from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
 from seclude.daemon.tls import ClientCertificates, ClientTLS
@@ -72,6 +74,7 @@ class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     listen: str = "127.0.0.1:8081"
     admin: str = "127.0.0.1:9081"
     uvloop: bool = True
+    processes: Annotated[int, Meta(ge=1, le=MAX_PROCESSES)] = 1
     worker_tls: ClientTLS = ClientTLS()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
@@ -158,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("workers", "--worker", metavar="ADDR", action="append", help="http://HOST:PORT or unix:PATH; once for each")
     add("t0", "--t0", metavar="SECONDS", type=int, help="start of epoch 0, seconds since 1970 UTC")
     add("period_seconds", "--period", metavar="SECONDS", type=int, help="length of an epoch")
+    command.add_flag("processes", "--processes", metavar="N", type=int, help="one for each core; admin ports follow on")
     command.add_next_hop_flags("worker_tls", "worker")
     add("single", "--single", action="store_true", help="publish keys that only one worker holds")
 
@@ -165,7 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = command.load(flags)
         if flags.command == CHECK_CONFIG:
             return show(config)
-        log = Log("gateway", events=EVENTS, words=WORDS, text=config.log_text)
+        log = Log("gateway", events={**EVENTS, **PROCESS_EVENTS}, words=WORDS, text=config.log_text)
+        if config.processes > 1:
+            again = command_again(arguments)
+            return run(lambda stop: supervise(again, config, stop, log, flags.announce), uvloop=False, log=log)
         return run(lambda stop: serve(config, stop, log, flags.announce), uvloop=config.uvloop, log=log)
 
     return command.run(arguments, act)

@@ -31,6 +31,8 @@ from seclude.daemon.log import Log
 from seclude.daemon.messages import Response, UpstreamResponse
 from seclude.daemon.metrics import Metrics
 from seclude.daemon.passage import Passage
+from seclude.daemon.processes import EVENTS as PROCESS_EVENTS
+from seclude.daemon.processes import MAX_PROCESSES, command_again, supervise
 from seclude.daemon.quota import QuotaLimits, Quotas
 from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
@@ -74,6 +76,7 @@ class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     listen: str = "127.0.0.1:8080"
     admin: str = "127.0.0.1:9080"
     uvloop: bool = True
+    processes: Annotated[int, Meta(ge=1, le=MAX_PROCESSES)] = 1
     gateway_tls: ClientTLS = ClientTLS()
     limits: Limits = Limits()
     per_address: QuotaLimits | None = None
@@ -168,13 +171,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         example=EXAMPLE,
     )
     command.add_flag("gateway", "--gateway", metavar="URL", help="http://HOST:PORT, https://HOST or unix:PATH")
+    command.add_flag("processes", "--processes", metavar="N", type=int, help="one for each core; admin ports follow on")
     command.add_next_hop_flags("gateway_tls", "gateway")
 
     def act(flags: argparse.Namespace) -> int:
         config = command.load(flags)
         if flags.command == CHECK_CONFIG:
             return show(config)
-        log = Log("relay", events=EVENTS, text=config.log_text)
+        log = Log("relay", events={**EVENTS, **PROCESS_EVENTS}, text=config.log_text)
+        if config.processes > 1:
+            again = command_again(arguments)
+            return run(lambda stop: supervise(again, config, stop, log, flags.announce), uvloop=False, log=log)
         return run(lambda stop: serve(config, stop, log, flags.announce), uvloop=config.uvloop, log=log)
 
     return command.run(arguments, act)

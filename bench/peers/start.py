@@ -19,7 +19,7 @@ from bench.account import family, pin
 from bench.peers.configs import haproxy as haproxy_config
 from bench.peers.configs import nginx as nginx_config
 from bench.targets import Place
-from deploy.party import end_with_parent
+from seclude.daemon.processes import end_with_parent
 from seclude.ohttp.media import GATEWAY_PATH
 
 OHTTP_RELAY: Final = "0.0.11"

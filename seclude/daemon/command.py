@@ -17,14 +17,13 @@ import msgspec
 from seclude.daemon import config as configuration
 from seclude.daemon.addresses import PLAINTEXT, parse_listen, require_local
 from seclude.daemon.admin import Admin, check_admin
-from seclude.daemon.lifecycle import DrainTimes, Stop, announce, drain
+from seclude.daemon.lifecycle import REFUSED_STATUS, DrainTimes, Stop, announce, drain
 from seclude.daemon.log import Log
 from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
 from seclude.daemon.tls import ServerCertificates, ServerTLS
 from seclude.errors import ConfigError
 
-CONFIG_STATUS: Final = 2  # as for wrong flags
 CHECK_CONFIG: Final = "check-config"
 
 
@@ -113,7 +112,7 @@ class Command(Generic[C]):
         except ConfigError as exc:
             for problem in str(exc).splitlines():
                 print(f"{self._parser.prog}: {problem}", file=sys.stderr)
-            return CONFIG_STATUS
+            return REFUSED_STATUS
 
     def load(self, flags: argparse.Namespace) -> C:
         """Return the configuration that the flags and their file make; raises ConfigError with every problem."""

@@ -13,13 +13,16 @@ import resource
 import signal
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from seclude.daemon.config import Delay
 from seclude.daemon.log import Log
 from seclude.errors import ConfigError
+
+REFUSED_STATUS: Final = 2  # as for wrong flags: starting again will not help before something is changed
+STANDARD_ERROR: Final = 2  # this descriptor and those below are for the life of a process
 
 
 class DrainTimes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,12 +117,12 @@ async def drain(server: Drainable, times: DrainTimes, log: Log) -> None:
     log.event("drained", complete=complete, inflight=left)
 
 
-def announce(descriptor: int | None, **addresses: str) -> None:
-    """Write the addresses really bound as one JSON line to an inherited descriptor, and close it."""
+def announce(descriptor: int | None, **addresses: str | list[str]) -> None:
+    """Write the addresses really bound as one JSON line to an inherited descriptor; only a standard one stays open."""
     if descriptor is None:
         return
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb", closefd=descriptor > STANDARD_ERROR) as file:
             file.write(msgspec.json.encode(addresses) + b"\n")
     except OSError as exc:
         raise ConfigError(f"cannot announce on descriptor {descriptor}: {exc.strerror}") from None

@@ -8,17 +8,17 @@ import asyncio
 import contextlib
 import os
 import socket
-import stat
 from collections.abc import Callable
 from email.utils import formatdate
 from time import time
 from typing import TYPE_CHECKING, Final
 
 from seclude.daemon.accepting import TLSListener
-from seclude.daemon.addresses import PLAINTEXT, ListenAddress, parse_listen, require_local
+from seclude.daemon.addresses import PLAINTEXT, parse_listen, require_local
 from seclude.daemon.clock import NEVER, Clock
 from seclude.daemon.inbound import Connection
 from seclude.daemon.limits import ServerLimits
+from seclude.daemon.listening import BACKLOG, bind, bound_to
 from seclude.daemon.load import Load
 from seclude.daemon.log import Log
 from seclude.daemon.tls import ServerCertificates
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from seclude.daemon.quota import Quotas
 
 ARRIVAL_GRACE: Final = 0.5  # seconds; a request sent before its client could know of the end arrives within this
-BACKLOG: Final = 4096  # connections that wait to be accepted, in a moment in which the process does something else
 FULL, TOO_MANY, NO_HANDSHAKE = "full", "too_many_from_one_address", "no_handshake"
 
 
@@ -95,11 +94,11 @@ class Server:
         self.expire(self.clock.now())
         self.clock.add(self)
         try:
-            sock = await _bind(address)
+            (sock,) = await bind(address)
             self._listener = await self._listen(sock)
         except OSError as exc:
             raise ConfigError(f"cannot listen on {address}: {_cause(exc)}") from exc
-        return str(address) if address.path is not None else str(ListenAddress(*sock.getsockname()[:2]))
+        return bound_to(sock)
 
     def renew_tls(self) -> None:
         """Read certificates again for connections from now on; raises ConfigError, and stays as it was then.
@@ -206,45 +205,6 @@ class Server:
         """Write the Date field anew; called by the clock at each second."""
         self.date_field = f"Date: {formatdate(time(), usegmt=True)}\r\n"
         self.deadline = now + 1.0
-
-
-async def _bind(address: ListenAddress) -> socket.socket:
-    """Return a socket that is bound and listens."""
-    if address.path is not None:
-        return _bind_unix(address.path)
-    # As octets, since for text Python imports tables of Unicode, which a worker would do after it was measured.
-    name = address.host.encode("ascii", "replace")
-    found = await asyncio.get_running_loop().getaddrinfo(
-        name, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    family, kind, protocol, _, target = found[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(target)
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _bind_unix(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            if _is_socket(path):  # of a process that is gone; a file of another kind stays, and binding fails
-                os.unlink(path)
-        sock.bind(path)
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _is_socket(path: str) -> bool:
-    return stat.S_ISSOCK(os.stat(path).st_mode)
 
 
 async def _reached(event: asyncio.Event, deadline: float) -> bool:

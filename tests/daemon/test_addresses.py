@@ -1,5 +1,7 @@
 """Listen addresses: what they mean and which of them stay on this machine."""
 
+import socket
+
 import pytest
 
 from seclude.daemon.addresses import ListenAddress, parse_listen
@@ -27,9 +29,21 @@ def test_addresses_are_read_and_written_alike(text: str, address: ListenAddress,
     assert address.is_local is local
 
 
+@pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_an_inherited_socket_is_as_local_as_where_it_listens(host: str, local: bool) -> None:
+    with socket.create_server((host, 0)) as sock:
+        address = parse_listen(f"fd:{sock.fileno()}")
+        assert address.descriptor == sock.fileno()
+        assert str(address) == f"fd:{sock.fileno()}"
+        assert address.is_local is local
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "fd:",
+        "fd:-1",
+        "fd:65536",
         "",
         ":80",
         "80",
