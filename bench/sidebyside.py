@@ -19,6 +19,7 @@ from typing import Final
 
 from msgspec.structs import replace as changed
 
+from bench.account import cpu_ns, family
 from bench.engine import Samples, Say, run_load, together
 from bench.job import Job, WorkloadSpec
 from bench.output import add_options, deliver, say, silent
@@ -93,7 +94,7 @@ def act(flags: argparse.Namespace) -> int:
     """Run the command."""
     peers = chosen(flags)
     tell = silent if flags.quiet else say
-    rounds, skipped = asyncio.run(_measure(flags, peers, tell))
+    rounds, skipped, shares = asyncio.run(_measure(flags, peers, tell))
     ours = [peer for peer in peers if peer.name in rounds and peer.name.startswith("seclude")]
     if not rounds:
         raise ConfigError("; ".join(f"{name}: {why}" for name, why in skipped.items()) or "nothing to measure")
@@ -109,7 +110,7 @@ def act(flags: argparse.Namespace) -> int:
             **versions(rounds),
         },
         cases=[_case(name, samples) for name, samples in rounds.items()],
-        figures=ratios(peers, rounds, ours[-1].name) if ours else [],
+        figures=[*(ratios(peers, rounds, ours[-1].name) if ours else []), *shares],
         skipped=skipped,
     )
     return deliver(result, flags, {name: together(samples).latency for name, samples in rounds.items()})
@@ -159,7 +160,7 @@ def ratios(peers: Sequence[Peer], rounds: Mapping[str, Sequence[Samples]], ours:
 
 async def _measure(
     flags: argparse.Namespace, peers: Sequence[Peer], tell: Say
-) -> tuple[dict[str, list[Samples]], dict[str, str]]:
+) -> tuple[dict[str, list[Samples]], dict[str, str], list[Figure]]:
     rounds: dict[str, list[Samples]] = {}
     skipped: dict[str, str] = {}
     cores = _cores(pinned=flags.processes == 1)
@@ -187,7 +188,15 @@ async def _measure(
                 rounds.setdefault(name, []).append(samples)
                 spent = cpu_us(samples).get(PROXY, 0.0)
                 tell(f"round {number + 1} of {flags.rounds}, {name}: {spent:.1f} CPU us a request")
-    return rounds, skipped
+        shares = [share_of_least(peer, served[peer.name].pid) for peer in peers if peer.processes > 1]
+    return rounds, skipped, shares
+
+
+def share_of_least(peer: Peer, parent: int) -> Figure:
+    """Return what the least busy process of a peer did of the work of all; the parent does none."""
+    spent = [cpu_ns(pid) for pid in family(parent)[1:]]
+    share = 100 * min(spent) / sum(spent)
+    return Figure(f"least busy of {peer.processes} processes", share, "% of their CPU time")
 
 
 def _job(flags: argparse.Namespace, url: str, certificate: tuple[Path, Path] | None) -> Job:

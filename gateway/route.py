@@ -23,8 +23,9 @@ from seclude.daemon.problems import refusal
 from seclude.daemon.transaction import Transaction
 from seclude.errors import BusyError, Error, MediaTypeError, UnknownKeyError, UpstreamError
 from seclude.ohttp.keyconfig import parse_request_header
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, OHTTP_RES, media_type
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, OHTTP_RES
 
+OK: Final = 200
 PATIENCE_SECONDS: Final = 2.0  # in which a worker that was restarted, or the next one of the pool, is noticed
 MAX_AGE: Final = 10  # seconds that a cache may keep the keys; relays fetch every five
 
@@ -60,7 +61,7 @@ class Gateway:
             transaction.respond(self._keys(request))
         elif request.method != "POST":
             transaction.respond(refusal(405, fields=(("Allow", "GET, POST"),)))
-        elif media_type(request.content_type) != OHTTP_REQ:
+        elif request.media_type != OHTTP_REQ:
             raise MediaTypeError("request is not message/ohttp-req")
         else:
             Asking(transaction, self)
@@ -78,7 +79,7 @@ class Gateway:
         return Response(200, wanted, offer.key_configs if wanted == OHTTP_KEYS else offer.bundle, caching)
 
 
-class Asking(Passage):
+class Asking(Passage[Gateway]):
     """One request on its way to a worker. Each is asked at most once, and another only while that is harmless.
 
     That is when no octet of an answer came from a worker that broke off or is heard of no more, or when a worker said
@@ -97,8 +98,7 @@ class Asking(Passage):
     _finding: asyncio.Task[None] | None = None
 
     def __init__(self, transaction: Transaction, gateway: Gateway) -> None:
-        super().__init__(transaction)
-        self._gateway = gateway
+        super().__init__(transaction, gateway)
         self._asked: set[int] = set()
         self._idle: set[int] = set()  # those who surely did not begin
 
@@ -107,12 +107,12 @@ class Asking(Passage):
         prefix = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
         self._key_id = parse_request_header(prefix).key_id
         self._digest = digest_of(prefix)
-        self._deadline = asyncio.get_running_loop().time() + self._gateway.deadline_seconds
+        self._deadline = asyncio.get_running_loop().time() + self.party.deadline_seconds
         self._next()
 
     def passes(self, head: AnswerHead) -> str | None:
         """Let encapsulated answers through."""
-        return OHTTP_RES if head.status == HTTPStatus.OK and media_type(head.content_type) == OHTTP_RES else None
+        return OHTTP_RES if head.media_type == OHTTP_RES and head.status == OK else None
 
     def looked_at(self, answer: UpstreamResponse) -> None:
         """See to what is no answer; who said that it did not begin is followed by another.
@@ -120,7 +120,7 @@ class Asking(Passage):
         A fault of the worker's own, such as 500, does not tell whether it had begun, so the request ends with it. But
         the worker is out until its next poll: failing takes no time, and as the least busy one it would be given all.
         """
-        worker, pool = self._let_go(), self._gateway.pool
+        worker, pool = self._let_go(), self.party.pool
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             self._failure = BusyError("every worker is busy")
         elif answer.status == UnknownKeyError.status:
@@ -141,7 +141,7 @@ class Asking(Passage):
         """See to a worker that broke off, was given up, or took too long."""
         worker = self._let_go()
         if not exc.timed_out:
-            self._gateway.pool.fail(worker)
+            self.party.pool.fail(worker)
         if exc.answered:
             raise exc
         if not exc.sent:
@@ -160,11 +160,11 @@ class Asking(Passage):
         if self._worker is not None:
             self._let_go()
         if self._asked and self._asked == self._idle:
-            self._gateway.duplicates.forget(self._digest)
+            self.party.duplicates.forget(self._digest)
 
     def _next(self) -> None:
         """Ask a worker that was not asked yet, now or when one is there."""
-        worker = self._gateway.pool.choose(self._key_id, self._asked)
+        worker = self.party.pool.choose(self._key_id, self._asked)
         if worker is not None:
             self._ask(worker)
         else:
@@ -173,7 +173,7 @@ class Asking(Passage):
     async def _find(self) -> None:
         patience = min(PATIENCE_SECONDS, self._deadline - asyncio.get_running_loop().time())
         try:
-            worker = await self._gateway.pool.find(self._key_id, self._asked, patience)
+            worker = await self.party.pool.find(self._key_id, self._asked, patience)
             if worker is None:
                 raise self._failure or BusyError("no worker is ready")
             self._ask(worker)
@@ -181,7 +181,7 @@ class Asking(Passage):
             self.end(exc)
 
     def _ask(self, worker: Worker) -> None:
-        gateway = self._gateway
+        gateway = self.party
         if self._asked:
             gateway.count_retry()
         else:

@@ -101,20 +101,16 @@ class Relay:
             transaction.respond(decision if isinstance(decision, Response) else self._cache.serve(decision.media_type))
 
 
-class Forwarding(Passage):
+class Forwarding(Passage[Relay]):
     """One request on its way to the gateway. It is sent once, whatever comes of it (RFC 9458, section 6.5)."""
-
-    def __init__(self, transaction: Transaction, relay: Relay) -> None:
-        super().__init__(transaction)
-        self._relay = relay
 
     def start(self) -> None:
         """Send it to the gateway, under a head that is the same for everybody."""
-        self.send_to(self._relay.gateway, self._relay.head)
+        self.send_to(self.party.gateway, self.party.head)
 
     def passes(self, head: AnswerHead) -> str | None:
         """Let encapsulated answers through."""
-        return passes(head.status, head.content_type)
+        return passes(head.status, head.media_type)
 
     def looked_at(self, answer: UpstreamResponse) -> None:
         """Write a refusal anew."""

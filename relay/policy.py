@@ -9,7 +9,6 @@ MUST NOT add what might identify a client).
 """
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -20,6 +19,7 @@ from seclude.daemon.problems import refusal
 from seclude.errors import BLANK, OHTTP_KEY, DecodeError, MediaTypeError, TooLargeError
 from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, OHTTP_RES, PROBLEM, media_type
 
+OK: Final = 200
 # Statuses that say something true and useful to a device about its request or about the next hop. All others become
 # 502: a status is a field that the gateway chooses per request, so the fewer the better.
 PASSED: Final = frozenset({400, 409, 413, 415, 422, 429, 500, 502, 503, 504})
@@ -32,6 +32,9 @@ MAX_PROBLEM_BYTES: Final = 4096  # octets; ours have a hundred
 @dataclass(frozen=True, slots=True)
 class Forward:
     """Pass the body on as it comes."""
+
+
+FORWARD: Final = Forward()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,11 @@ def admit(request: Head, max_body_bytes: int) -> Forward | Serve | Response:
         return Serve(wanted) if wanted is not None else refusal(406)
     if request.method != "POST":
         return refusal(405, fields=(("Allow", "GET, POST"),))
-    if media_type(request.content_type) != OHTTP_REQ:
+    if request.media_type != OHTTP_REQ:
         raise MediaTypeError("request is not message/ohttp-req")
     if request.content_length is not None:
         check_length(request.content_length, max_body_bytes)
-    return Forward()
+    return FORWARD
 
 
 def check_length(length: int, max_body_bytes: int) -> None:
@@ -69,9 +72,9 @@ def check_length(length: int, max_body_bytes: int) -> None:
         raise TooLargeError(f"request over {max_body_bytes} octets")
 
 
-def passes(status: int, content_type: str | None) -> str | None:
+def passes(status: int, kind: str) -> str | None:
     """Return the media type under which the body of an answer is passed on, or None for an answer to be rebuilt."""
-    return OHTTP_RES if status == HTTPStatus.OK and media_type(content_type) == OHTTP_RES else None
+    return OHTTP_RES if kind == OHTTP_RES and status == OK else None
 
 
 def rebuild(answer: UpstreamResponse) -> Response:

@@ -11,6 +11,7 @@ from typing import Final
 import httptools
 
 from seclude.errors import DecodeError
+from seclude.ohttp.media import media_type
 
 HEAD_END: Final = b"\r\n\r\n"
 MAX_CHUNK_LINE: Final = 1 << 10  # octets between two pieces of a chunked body; a size and no extension has ten
@@ -142,6 +143,7 @@ class RequestHead:
         if "host" not in found and self.is_http11:  # RFC 9112, section 3.2
             raise HeadError("no host")
         self.content_type: Final = _text(found.get("type"))
+        self.media_type: Final = media_type(self.content_type)
         self.accept: Final = _text(found.get("accept"))
         self._take_framing(found)
 
@@ -181,7 +183,13 @@ class AnswerHead:
         self.status: Final[int] = parser.get_status_code()
         self.keep_alive: Final = _keeps_alive(found.get("connection", b""), is_http11=is_http11)
         self.content_type: Final = _text(found.get("type"))
+        self.media_type: Final = media_type(self.content_type)
         self.retry_after: Final = _text(found.get("later"))
+        self._take_framing(found)
+        self.whole_length: Final = None if self.content_length is None else len(head) + self.content_length
+        """Octets of the head and the body; None where the body is chunked."""
+
+    def _take_framing(self, found: Mapping[str, bytes]) -> None:
         if self.status in _BODILESS:
             return
         if "coding" in found:

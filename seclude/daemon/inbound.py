@@ -10,6 +10,7 @@ It decides nothing about a request but whether it is one. A connection belongs t
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from seclude.daemon.clock import NEVER, Clock
@@ -206,7 +207,8 @@ class Connection(asyncio.Protocol):
         if not home.busy and home.when_idle is not None:
             home.when_idle.set()
         if home.observe is not None:
-            transaction.report(home.observe)
+            seconds = perf_counter() - transaction.started
+            home.observe(transaction.status, transaction.reason, seconds, transaction.taken, transaction.given)
         if self._phase is CLOSED:
             return
         if broken:
@@ -215,7 +217,8 @@ class Connection(asyncio.Protocol):
             self._end(linger=self._phase is BODY)
         else:
             self._phase = HEAD
-            self._wait_until(home.clock.now() + self.limits.keepalive)
+            self._read_by = until = home.clock.now() + self.limits.keepalive
+            self.deadline = until if until < self._send_by else self._send_by
             if self._paused or self._data:
                 self.resume_body()
                 self._run()
@@ -254,7 +257,11 @@ class Connection(asyncio.Protocol):
 
     def _take_head(self) -> bool:
         """Take one request from the front of the data; returns whether its head was whole."""
-        data = self._data
+        data, head = self._data, self._head
+        if head is not None and data.startswith(head.raw):  # what a client sends again is not read again
+            self._data = b""
+            self._serve(head, data[len(head.raw) :])
+            return True
         end = data.find(HEAD_END)
         if end < 0 and len(data) <= self.limits.max_head_bytes and _may_become_head(data):
             if self._read_by - self._home.clock.now() > self.limits.header_timeout:  # it was idle until now
@@ -262,14 +269,11 @@ class Connection(asyncio.Protocol):
             return False
         end += HEAD_END_LENGTH
         self._data = b""
-        raw = data[:end]
-        head = self._head
-        if head is None or head.raw != raw:  # what a client sends again on its connection is not read again
-            try:
-                head = self._head = self._read_head(raw, len(data))
-            except HeadError as exc:
-                self._refuse(exc.answer)
-                return True
+        try:
+            head = self._head = self._read_head(data[:end], len(data))
+        except HeadError as exc:
+            self._refuse(exc.answer)
+            return True
         self._serve(head, data[end:])
         return True
 
@@ -286,8 +290,11 @@ class Connection(asyncio.Protocol):
         transaction = self._transaction = Transaction(self, request)
         home.busy += 1
         length = request.content_length
-        if length is not None and len(rest) >= length:
+        whole = length is not None and len(rest) >= length
+        if whole:
             self._phase = ANSWER
+            if len(rest) != length:  # what was sent ahead
+                rest, self._data = rest[:length], rest[length:]
         else:
             self._phase = BODY
             self._chunks = request.chunks() if length is None else None
@@ -297,20 +304,18 @@ class Connection(asyncio.Protocol):
         try:
             if self.quota is not None and not self.quota.take(home.clock.now()):
                 raise RateError("too many requests from one address")
-            self.load.require_room()
-            if length == 0:
+            if not whole:  # one that is there is counted by whoever carries it
+                self.load.require_room()
+            elif not length:
                 transaction.admit()
             home.handle(transaction)
+            if whole and transaction.carrier is not None:
+                transaction.taken = len(rest)
+                transaction.carrier.body(rest, ended=True)
         except Exception as exc:  # noqa: BLE001 - the edge where every error becomes an answer
             transaction.lose_client(exc)
-        if self._phase is BODY:
-            if rest:
-                self._take_body(rest)
-            return
-        if len(rest) != length:
-            rest, self._data = rest[:length], rest[length:]
-        if transaction.carrier is not None:
-            self._deliver(transaction, rest, ended=True)
+        if self._phase is BODY and rest:
+            self._take_body(rest)
 
     def _take_body(self, data: bytes) -> None:
         """Pass on what came of a body."""

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from seclude.ohttp.media import media_type
+
 
 class BodyReader(Protocol):
     """The body of one request, read on demand."""
@@ -26,7 +28,7 @@ class Head(Protocol):
     def path(self) -> str: ...
 
     @property
-    def content_type(self) -> str | None: ...
+    def media_type(self) -> str: ...
 
     @property
     def accept(self) -> str | None: ...
@@ -47,6 +49,11 @@ class Request:
     content_length: int | None
     """None where the body is chunked."""
     body: BodyReader
+
+    @property
+    def media_type(self) -> str:
+        """Of the content, in lower case and without parameters; "" where there is none."""
+        return media_type(self.content_type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ rounded up to their bucket: on a quiet relay the exact sum of two scrapes would 
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Final, Protocol
@@ -39,36 +40,18 @@ class Watched(Protocol):
     def certificate_expires_at(self) -> float | None: ...
 
 
-class Tally:
-    """A histogram of plain integers: a fraction of what prometheus_client's own costs to observe."""
-
-    __slots__ = ("bounds", "counts")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-
-    def family(self, name: str, text: str, total: float | None = None) -> HistogramMetricFamily:
-        """Return what Prometheus is told; without a sum, every value counts as its bucket's bound."""
-        below, buckets = 0, []
-        for bound, count in zip([*(repr(float(bound)) for bound in self.bounds), "+Inf"], self.counts, strict=True):
-            below += count
-            buckets.append((bound, float(below)))
-        rounded = sum(bound * count for bound, count in zip([*self.bounds, self.bounds[-1]], self.counts, strict=True))
-        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=rounded if total is None else total)
-
-
 class Metrics:
     """Rate, errors and duration of one party."""
 
     def __init__(self, party: str) -> None:
         self.registry = CollectorRegistry()
         self._prefix = f"seclude_{party}"
-        self._requests: dict[tuple[int, str], int] = {}
-        self._seconds = Tally(SECONDS)
+        self._requests: dict[tuple[int, str], int] = defaultdict(int)
+        # Histograms are plain lists: a fraction of what prometheus_client's own cost to observe.
+        self._seconds = [0] * (len(SECONDS) + 1)
         self._seconds_sum = 0.0
-        self._taken = Tally(OCTETS)
-        self._given = Tally(OCTETS)
+        self._taken = [0] * (len(OCTETS) + 1)
+        self._given = [0] * (len(OCTETS) + 1)
         self._dropped: Mapping[str, int] = {}
         ProcessCollector(registry=self.registry)
         self.registry.register(_Collected(self._collect))
@@ -93,12 +76,11 @@ class Metrics:
 
     def observe(self, status: int, reason: str, seconds: float, taken: int, given: int) -> None:
         """Count one answer; `taken` and `given` are the octets of both bodies."""
-        key = (status, reason)
-        self._requests[key] = self._requests.get(key, 0) + 1
-        self._seconds.counts[bisect_left(SECONDS, seconds)] += 1
+        self._requests[status, reason] += 1
         self._seconds_sum += seconds
-        self._taken.counts[bisect_left(OCTETS, taken)] += 1
-        self._given.counts[bisect_left(OCTETS, given)] += 1
+        self._seconds[bisect_left(SECONDS, seconds)] += 1
+        self._taken[bisect_left(OCTETS, taken)] += 1
+        self._given[bisect_left(OCTETS, given)] += 1
 
     def _collect(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(f"{self._prefix}_requests", "Requests by answer", labels=("code", "reason"))
@@ -115,9 +97,22 @@ class Metrics:
         for reason, count in self._dropped.items():
             dropped.add_metric((reason,), count)
         yield dropped
-        yield self._seconds.family(f"{self._prefix}_request_duration_seconds", "Time to the answer", self._seconds_sum)
-        yield self._taken.family(f"{self._prefix}_request_size_bytes", "Request bodies")
-        yield self._given.family(f"{self._prefix}_response_size_bytes", "Answer bodies")
+        name = self.name("request_duration_seconds")
+        yield _histogram(name, "Time to the answer", SECONDS, self._seconds, self._seconds_sum)
+        yield _histogram(self.name("request_size_bytes"), "Request bodies", OCTETS, self._taken)
+        yield _histogram(self.name("response_size_bytes"), "Answer bodies", OCTETS, self._given)
+
+
+def _histogram(
+    name: str, text: str, bounds: Sequence[float], counts: Sequence[int], total: float | None = None
+) -> HistogramMetricFamily:
+    """Return what Prometheus is told; without a sum, every value counts as its bucket's bound."""
+    below, buckets = 0, []
+    for bound, count in zip([*(repr(float(bound)) for bound in bounds), "+Inf"], counts, strict=True):
+        below += count
+        buckets.append((bound, float(below)))
+    rounded = sum(bound * count for bound, count in zip([*bounds, bounds[-1]], counts, strict=True))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=rounded if total is None else total)
 
 
 class _Collected(Collector):

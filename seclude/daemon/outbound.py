@@ -10,7 +10,7 @@ from typing import Final, Protocol, cast
 
 from seclude.daemon.clock import NEVER, Clock
 from seclude.daemon.http1 import AnswerHead, AnswerReader
-from seclude.errors import DecodeError, UpstreamError, UsageError
+from seclude.errors import DecodeError, UpstreamError
 
 MAX_HEAD_BYTES: Final = 1 << 14  # octets; as in a request
 
@@ -59,14 +59,15 @@ class Attempt:
     given_up = False
     over = False
     _paused = False
-    _waiting = b""  # what is written before there is a connection
     _connection: "Outbound | None" = None
 
-    def __init__(self, receiver: Receiver, deadline: float, *, chunked: bool = False) -> None:
+    def __init__(self, receiver: Receiver, deadline: float, data: bytes, *, chunked: bool = False) -> None:
+        """`data` is what is there of the request, head and all."""
         self.receiver: Receiver | None = receiver
         """Who takes the answer; None once it is over."""
         self.deadline: Final = deadline
         """When it has lasted too long, by the loop's clock."""
+        self._waiting = data  # until there is a connection
         self._chunked = chunked
 
     def write(self, piece: bytes) -> None:
@@ -90,14 +91,14 @@ class Attempt:
         else:
             self._waiting += data
 
-    def start(self, connection: "Outbound") -> None:
-        """Send what waits over a connection that is there now; called by the pool."""
+    def start(self, connection: "Outbound") -> bytes:
+        """Return what waits to be sent over a connection that is there now; called by the connection."""
         self._connection = connection
         self.sent = True
         data, self._waiting = self._waiting, b""
-        connection.write(data)
         if self._paused:
             connection.pause_reading()
+        return data
 
     def pause(self) -> None:
         """Let the rest of the answer wait at the next hop."""
@@ -151,10 +152,10 @@ class Attempt:
                 )
             )
 
-    def detach(self) -> Receiver | None:
-        """Let go of the connection, since the answer is whole; returns whom to tell."""
-        self._connection = None
-        return self._finish()
+    def detach(self) -> None:
+        """Let go of the connection, since the answer is whole."""
+        self._connection = self.receiver = None
+        self.over = True
 
     def _finish(self) -> Receiver | None:
         self.over = True
@@ -167,6 +168,7 @@ class Outbound(asyncio.Protocol):
     """One connection to the next hop."""
 
     deadline = NEVER
+    """When its attempt has lasted too long; of a free one, when it closes by itself."""
     _attempt: Attempt | None = None
     _reader: AnswerReader | None = None
     _head: AnswerHead | None = None  # of the answer before
@@ -182,24 +184,15 @@ class Outbound(asyncio.Protocol):
         self._gone = gone
         self.made_at: Final = clock.now()
 
-    def carry(self, attempt: Attempt) -> None:
-        """Send an attempt over this connection, which must be free."""
-        if self._attempt is not None or self._closed:
-            raise UsageError("the connection is not free")
+    def carry(self, attempt: Attempt) -> bool:
+        """Send an attempt over this connection; returns whether it was free for that."""
+        if self._attempt is not None or self._closed or self._transport is None:
+            return False
         self._attempt = attempt
-        self._reader = AnswerReader(MAX_HEAD_BYTES, self._head)
         self._announced = False
         self.deadline = attempt.deadline
-        attempt.start(self)
-
-    def wait_until(self, deadline: float) -> None:
-        """Close by itself at that time unless it is used until then."""
-        self.deadline = deadline
-
-    @property
-    def usable(self) -> bool:
-        """Whether an attempt may be sent over it."""
-        return not self._closed and self._attempt is None
+        self._transport.write(attempt.start(self))
+        return True
 
     # From the transport.
 
@@ -213,25 +206,19 @@ class Outbound(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came of the answer."""
-        attempt, reader = self._attempt, self._reader
-        if attempt is None or reader is None:
+        attempt = self._attempt
+        if attempt is None or attempt.receiver is None:
             self.drop()  # nobody asked for anything
             return
         attempt.heard = True
-        try:
-            piece = reader.feed(data)
-        except DecodeError:
-            attempt.fail("the next hop's answer is not HTTP/1.1")
-            return
-        head, receiver = reader.head, attempt.receiver
-        if receiver is None or head is None:
-            return
-        if reader.ended:
-            self._release(attempt, reader, head)
-            receiver.answer(head, piece, ended=True)
-        elif piece or not self._announced:
-            self._announced = True
-            receiver.answer(head, piece, ended=False)
+        head, receiver = self._head, attempt.receiver
+        if self._reader is None:
+            if head is not None and data.startswith(head.raw) and len(data) == head.whole_length:
+                self._release(attempt, head, keep=True)  # all of an answer that begins like the one before
+                receiver.answer(head, data[len(head.raw) :], ended=True)
+                return
+            self._reader = AnswerReader(MAX_HEAD_BYTES, head)
+        self._read_on(self._reader, attempt, receiver, data)
 
     def pause_writing(self) -> None:
         """Hold the request back."""
@@ -286,14 +273,30 @@ class Outbound(asyncio.Protocol):
             self._closed = True
             self._transport.close()
 
-    def _release(self, attempt: Attempt, reader: AnswerReader, head: AnswerHead) -> None:
+    def _read_on(self, reader: AnswerReader, attempt: Attempt, receiver: Receiver, data: bytes) -> None:
+        try:
+            piece = reader.feed(data)
+        except DecodeError:
+            attempt.fail("the next hop's answer is not HTTP/1.1")
+            return
+        head = reader.head
+        if head is None:
+            return
+        if reader.ended:
+            self._release(attempt, head, keep=not reader.overrun)
+            receiver.answer(head, piece, ended=True)
+        elif piece or not self._announced:
+            self._announced = True
+            receiver.answer(head, piece, ended=False)
+
+    def _release(self, attempt: Attempt, head: AnswerHead, *, keep: bool) -> None:
         """Be free again, if nothing is in doubt."""
         self._attempt = self._reader = None
         self._head = head
         attempt.detach()
         if self._paused:
             self.resume_reading()
-        if attempt.complete and head.keep_alive and not reader.overrun:
+        if keep and attempt.complete and head.keep_alive:
             self._idle(self)
         else:
             self.drop()

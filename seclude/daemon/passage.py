@@ -10,7 +10,7 @@ say nothing to the next hop. A longer one is passed on as it comes.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.messages import UpstreamResponse
@@ -20,13 +20,14 @@ from seclude.daemon.upstream import Upstream
 from seclude.errors import DecodeError, UpstreamError
 
 T = TypeVar("T")
+Party = TypeVar("Party")
 
 WHOLE: Final = 1 << 14  # octets; the short requests, and what one read of a socket brings of a long one
 MAX_REFUSAL_BYTES: Final = 1 << 12  # octets of an answer that is not passed on but looked at: ours have a hundred
 MAX_STREAM_BYTES: Final = 1 << 30  # octets of one answer; AES-128-GCM's limit for the largest number of chunks
 
 
-class Passage(ABC):
+class Passage(ABC, Generic[Party]):
     """Carries one request; a party says where to, and which answers pass."""
 
     keeps = False
@@ -39,12 +40,14 @@ class Passage(ABC):
     _returned = 0  # octets of the answer that came
     _kind: str | None = None  # of an answer that is passed on
     _looking = False  # at an answer that is not passed on
+    _refusal = b""  # what came of such an answer
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, party: Party) -> None:
         self.transaction: Final = transaction
+        self.party: Final = party
+        """What all of one party's share."""
         self.pieces: list[bytes] = []
         """What is kept of the body: until it is passed on, or for as long as `keeps` says."""
-        self._refusal: list[bytes] = []
         transaction.carry(self)
 
     # What a party says.
@@ -68,7 +71,7 @@ class Passage(ABC):
         """See to an attempt that failed, while no octet of an answer went to the client."""
         self.transaction.fail(exc)
 
-    def released(self) -> None:  # noqa: B027 - most parties have nothing to do
+    def released(self) -> None:
         """Take note that the request is over."""
 
     # For the party.
@@ -80,8 +83,6 @@ class Passage(ABC):
             self.pieces.clear()
         length = self._size if self._complete else self.transaction.request.content_length
         attempt = self._attempt = upstream.begin(head, length, body, self, within=within)
-        if self._complete:
-            attempt.end()
         return attempt
 
     def end(self, exc: Exception) -> None:
@@ -131,21 +132,21 @@ class Passage(ABC):
 
     def answer(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
         """Pass a piece back, or keep it to be looked at; the client's answer begins with the first one that passes."""
-        first = not self._returned and self._kind is None and not self._looking
-        self._returned += len(piece)
-        if first:
-            self._kind = self.passes(head)
-            self._looking = self._kind is None
         kind = self._kind
+        if kind is None and not self._looking:
+            kind = self._kind = self.passes(head)
+            if kind is not None and ended and piece:  # most answers: whole, at once
+                self._attempt = None
+                self.transaction.answer(kind, piece)
+                self._release()
+                return
+            self._looking = kind is None
+        self._returned += len(piece)
         if kind is None:
             self._look_at(head, piece, ended=ended)
         elif max(self._returned, head.content_length or 0) > MAX_STREAM_BYTES:
             self.discard_attempt()
             self.end(UpstreamError("answer too large"))
-        elif ended and piece and self._returned == len(piece):
-            self._attempt = None
-            self.transaction.answer(kind, piece)
-            self._release()
         else:
             self._stream(kind, head, piece, ended=ended)
 
@@ -199,10 +200,10 @@ class Passage(ABC):
 
     def _look_at(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
         if self._returned <= MAX_REFUSAL_BYTES:
-            self._refusal.append(piece)
+            self._refusal += piece
         if ended:
-            body = b"".join(self._refusal)
-            self._see_to(self.looked_at, UpstreamResponse(head.status, head.content_type, body, head.retry_after))
+            answer = UpstreamResponse(head.status, head.content_type, self._refusal, head.retry_after)
+            self._see_to(self.looked_at, answer)
 
     def _see_to(self, party: Callable[[T], None], what: T) -> None:
         """Let the party decide what comes of an attempt that is over."""
@@ -210,7 +211,7 @@ class Passage(ABC):
         self._kind = None
         self._looking = False
         self._returned = 0
-        self._refusal = []
+        self._refusal = b""
         self.transaction.resume_body()  # which the next hop may have held back
         try:
             party(what)

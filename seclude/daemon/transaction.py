@@ -53,16 +53,19 @@ class Transaction:
     carrier: Carrier | None = None
     """Who takes the body, if anybody does."""
     _admitted = False
-    _status = 0
-    _reason = OK
-    _given = 0
+    status = 0
+    """Of the answer."""
+    reason = OK
+    """Of the answer, as it is counted."""
+    given = 0
+    """Octets of the answer's body."""
     _head: bytes | None = None  # of an answer that has begun, until its first octets go out with it
     _left: int | None = None  # octets that the answer still has; None where it is chunked
 
     def __init__(self, connection: "Connection", request: RequestHead) -> None:
         self.request: Final = request
         self._connection = connection
-        self._started = perf_counter()
+        self.started: Final = perf_counter()
 
     def carry(self, carrier: Carrier) -> None:
         """Let the body go to `carrier`; raises TooLargeError for one that is known to be too long."""
@@ -95,7 +98,7 @@ class Transaction:
             return
         if self.begun:
             raise UsageError("an answer has begun")
-        self._status, self._reason, self._given = response.status, response.reason, len(response.body)
+        self.status, self.reason, self.given = response.status, response.reason, len(response.body)
         body = b"" if self.request.method == "HEAD" else response.body
         # RFC 9110, section 8.6: an answer without content has no length
         length = None if response.status == 204 else len(response.body)
@@ -108,8 +111,10 @@ class Transaction:
             return
         if self.begun:
             raise UsageError("an answer has begun")
-        self._status, self._given = 200, len(body)
-        self._connection.write(self._render(200, content_type, len(body), ()) + body)
+        self.status, self.given = 200, len(body)
+        last = self._connection.last_fields(self.request)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {self.given}\r\n{last}\r\n"
+        self._connection.write(head.encode("latin-1") + body)
         self._end()
 
     def begin(self, content_type: str, length: int | None, fields: Fields = ()) -> None:
@@ -122,14 +127,14 @@ class Transaction:
             self.fail(UpstreamError("an answer of unknown length"))
             return
         self.begun = True
-        self._status, self._left = 200, length
+        self.status, self._left = 200, length
         self._head = self._render(200, content_type, length, fields, chunked=length is None)
 
     def write(self, piece: bytes) -> None:
         """Pass on some octets of the answer."""
         if self.done or not piece:
             return
-        self._given += len(piece)
+        self.given += len(piece)
         if self._left is None:
             piece = b"%x\r\n%b\r\n" % (len(piece), piece)
         else:
@@ -153,7 +158,7 @@ class Transaction:
     def break_off(self) -> None:
         """End an answer that has begun so that nobody can take it for whole."""
         if not self.done:
-            self._reason = "upstream_down"
+            self.reason = "upstream_down"
             self._end(broken=True)
 
     def fail(self, exc: Exception) -> None:
@@ -174,7 +179,7 @@ class Transaction:
         if exc is not None:
             self.fail(exc)
         elif not self.done:
-            self._status, self._reason = GONE_STATUS, CLIENT_GONE
+            self.status, self.reason = GONE_STATUS, CLIENT_GONE
             self._end(broken=True)
         if carrier is not None:
             carrier.client_lost()
@@ -198,10 +203,6 @@ class Transaction:
             self._admitted = False
             self._connection.load.release()
         self._connection.answered(self, broken=broken)
-
-    def report(self, observe: "Observer") -> None:
-        """Tell the metrics how it went."""
-        observe(self._status, self._reason, perf_counter() - self._started, self.taken, self._given)
 
 
 Observer = Callable[[int, str, float, int, int], None]

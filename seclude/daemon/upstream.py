@@ -87,24 +87,24 @@ class Upstream:
     ) -> Attempt:
         """Send a prepared head and what there is of the body; without a length the body is chunked.
 
+        The rest is written to the attempt, which is then told of the end; of a body that is all there, it knows.
+
         `within` is a shorter time than the pool's own, in seconds. The receiver hears of an answer, or that there will
         be none, only after this has returned.
         """
         now = (self._clock or self._start()).now()
         total = self._timeouts.total if within is None or within > self._timeouts.total else within
-        attempt = Attempt(receiver, now + total, chunked=length is None)
-        if length == 0 and head.startswith(b"GET "):
-            attempt.send(head + b"\r\n")
-        elif length is not None:
-            attempt.send(b"%bContent-Length: %d\r\n\r\n%b" % (head, length, body))
-        else:
-            attempt.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        if length is None:
+            attempt = Attempt(receiver, now + total, head + b"Transfer-Encoding: chunked\r\n\r\n", chunked=True)
             if body:
                 attempt.write(body)
+        else:
+            framing = b"" if length == 0 and head.startswith(b"GET ") else b"Content-Length: %d\r\n" % length
+            attempt = Attempt(receiver, now + total, b"%b%b\r\n%b" % (head, framing, body))
+            attempt.complete = len(body) == length
         while self._idle:
             connection = self._idle.pop()  # the one used last, so that the others grow old and the pool shrinks
-            if connection.usable and now - connection.made_at < AGE_SECONDS:
-                connection.carry(attempt)
+            if now - connection.made_at < AGE_SECONDS and connection.carry(attempt):
                 return attempt
             connection.drop()
         task = asyncio.get_running_loop().create_task(self._connect(attempt, now))
@@ -146,7 +146,6 @@ class Upstream:
     async def _collect(self, head: bytes, body: bytes) -> UpstreamResponse:
         whole = Whole(self._max_answer_bytes)
         attempt = self.begin(head, len(body), body, whole)
-        attempt.end()
         whole.attempt = attempt
         try:
             return await whole.result
@@ -194,7 +193,7 @@ class Upstream:
         return Outbound(self._clock or self._start(), self._free, self._lost)
 
     def _free(self, connection: Outbound) -> None:
-        connection.wait_until((self._clock or self._start()).now() + IDLE_SECONDS)
+        connection.deadline = (self._clock or self._start()).now() + IDLE_SECONDS
         self._idle.append(connection)
 
     def _lost(self, connection: Outbound) -> None:

@@ -301,15 +301,11 @@ def test_certificates_for_a_next_hop_need_both_files_and_https(authority: Author
     Upstream("https://127.0.0.1:1")
 
 
-class Through(Passage):
+class Through(Passage[Upstream]):
     """Passes everything on to one next hop."""
 
-    def __init__(self, transaction: Transaction, upstream: Upstream) -> None:
-        super().__init__(transaction)
-        self._upstream = upstream
-
     def start(self) -> None:
-        self.send_to(self._upstream, self._upstream.prepare("POST", "/"))
+        self.send_to(self.party, self.party.prepare("POST", "/"))
 
     def passes(self, head: AnswerHead) -> str | None:
         return head.content_type

@@ -92,11 +92,11 @@ def test_other_representations_are_not_acceptable() -> None:
 
 
 def test_a_sealed_answer_passes() -> None:
-    assert passes(200, "Message/OHTTP-Res; x=y") == "message/ohttp-res"
+    assert passes(200, "message/ohttp-res") == "message/ohttp-res"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(201, "message/ohttp-res"), (200, "text/html"), (200, None)])
-def test_no_other_answer_passes(status: int, kind: str | None) -> None:
+@pytest.mark.parametrize(("status", "kind"), [(201, "message/ohttp-res"), (200, "text/html"), (200, "")])
+def test_no_other_answer_passes(status: int, kind: str) -> None:
     assert passes(status, kind) is None
 
 
