@@ -1,15 +1,16 @@
 """Tasks on a few threads: a bounded number at once, counted until they really end, and given up with their device.
 
 A thread cannot be interrupted. So a task whose device went away is told, and looks at `stop_if_given_up` between the
-pieces of its work; until it has ended it counts as busy, whatever became of the connection.
+pieces of its work; until it has ended it counts as busy, whatever became of the connection. The event loop is woken
+once for each task, when it ends.
 """
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
+from queue import SimpleQueue
 from typing import Final, ParamSpec, TypeVar
 
 from seclude.errors import BusyError
@@ -17,8 +18,21 @@ from seclude.errors import BusyError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_NEVER: Final = threading.Event()  # for work that nobody can give up, such as the warm-up
-_given_up: Final[ContextVar[threading.Event]] = ContextVar("given_up", default=_NEVER)
+
+class _Job:
+    """One task in line or at work."""
+
+    __slots__ = ("claim", "drop", "given_up")
+
+    def __init__(self, drop: Callable[[], object]) -> None:
+        self.claim = threading.Lock()
+        """Taken once: by the thread that begins, or by the loop that gives up what has not begun."""
+        self.drop: Final = drop
+        """Ends the wait for what will not begin."""
+        self.given_up = False
+
+
+_given_up: Final[ContextVar[_Job]] = ContextVar("given_up", default=_Job(lambda: None))  # noqa: B039 - which nobody gives up
 
 
 class GivenUpError(Exception):
@@ -27,7 +41,7 @@ class GivenUpError(Exception):
 
 def stop_if_given_up() -> None:
     """End the running task if nobody waits for it any more; called between two pieces of work."""
-    if _given_up.get().is_set():
+    if _given_up.get().given_up:
         raise GivenUpError
 
 
@@ -36,13 +50,16 @@ class Runner:
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._limit = threads + waiting
-        self._executor = ThreadPoolExecutor(threads, "task")
-        self._running: set[threading.Event] = set()
+        self._line: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._jobs: set[_Job] = set()
+        self._threads = [threading.Thread(target=_work, args=(self._line,), name="task") for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def busy(self) -> int:
         """How many tasks have not ended, those that were given up included."""
-        return len(self._running)
+        return len(self._jobs)
 
     def require_room(self) -> None:
         """Raise `BusyError` if `run` would refuse now."""
@@ -52,26 +69,54 @@ class Runner:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function returns, run on a thread; a cancelled wait gives the task up."""
         self.require_room()
-        given_up = threading.Event()
-        context = copy_context()
-        context.run(_given_up.set, given_up)
-        loop = asyncio.get_running_loop()
-        self._running.add(given_up)
+        loop, context = asyncio.get_running_loop(), copy_context()
+        future: asyncio.Future[T] = loop.create_future()
+        job = _Job(future.cancel)
+        context.run(_given_up.set, job)
 
-        def ended(_: Future[T]) -> None:  # on the task's thread
+        def ended(settle: Callable[[], None]) -> None:
+            self._jobs.discard(job)
+            if not future.done():
+                settle()
+
+        def work() -> None:  # on a task's thread
+            if not job.claim.acquire(blocking=False):
+                return
+            settle: Callable[[], None]
+            try:
+                value = context.run(function, *args, **kwargs)
+            except BaseException as exc:  # noqa: BLE001 - whatever it is belongs to whoever waits
+                failure = exc
+                settle = lambda: future.set_exception(failure)  # noqa: E731
+            else:
+                settle = lambda: future.set_result(value)  # noqa: E731
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
-                loop.call_soon_threadsafe(self._running.discard, given_up)
+                loop.call_soon_threadsafe(ended, settle)
 
-        future = self._executor.submit(lambda: context.run(function, *args, **kwargs))
-        future.add_done_callback(ended)
+        self._jobs.add(job)
+        self._line.put(work)
         try:
-            return await asyncio.wrap_future(future)
+            return await future
         except asyncio.CancelledError:
-            given_up.set()
+            self._give_up(job)
             raise
 
     def close(self) -> None:
         """Give everything up, and wait for nothing."""
-        for given_up in self._running:
-            given_up.set()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for job in list(self._jobs):
+            self._give_up(job)
+        for _ in self._threads:
+            self._line.put(None)
+
+    def _give_up(self, job: _Job) -> None:
+        job.given_up = True
+        if job.claim.acquire(blocking=False):  # it had not begun, and will not
+            self._jobs.discard(job)
+            job.drop()
+
+
+def _work(line: "SimpleQueue[Callable[[], None] | None]") -> None:
+    """Do what is in line, until told to end."""
+    while (work := line.get()) is not None:
+        work()
+        del work  # with what it knows of a request

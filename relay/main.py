@@ -79,7 +79,7 @@ class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     processes: Annotated[int, Meta(ge=1, le=MAX_PROCESSES)] = 1
     gateway_tls: ClientTLS = ClientTLS()
     limits: Limits = Limits()
-    per_address: QuotaLimits | None = None
+    per_address: QuotaLimits = QuotaLimits()
     timeouts: Timeouts = Timeouts()
 
 
@@ -134,7 +134,7 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
         ServerLimits(**asdict(config.limits)),
         log=log,
         observe=metrics.observe,
-        quotas=None if config.per_address is None else Quotas(config.per_address, monotonic()),
+        quotas=Quotas(config.per_address, monotonic()),
         tls=certificates(config),
         insecure_plaintext=config.insecure_plaintext,
     )

@@ -9,7 +9,7 @@ A second KEM would be a row of `_KEMS` and a branch of each of `PrivateKey`, `_e
 import hmac
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Self
+from typing import Final, NoReturn, Self, SupportsIndex
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -24,6 +24,8 @@ AEAD_CHACHA20_POLY1305: Final = 0x0003
 
 NH: Final = 32  # octets of a SHA-256 digest
 TAG_LENGTH: Final = 16  # octets that either AEAD adds to a plaintext
+MAX_AEAD_BYTES: Final = (1 << 31) - 1  # of one text; beyond it OpenSSL's binding panics, which no handler expects
+TOO_LONG: Final = "longer than an AEAD of the library takes"
 OPEN_FAILED: Final = "does not authenticate"  # one sentence for every cause: a second one would be an oracle
 
 MAX_SEQUENCE: Final = (1 << 96) - 1  # messages of one context, by the length of a nonce (section 5.2)
@@ -59,7 +61,16 @@ class Suite:
             object.__setattr__(self, name, octets)
 
 
-class PrivateKey:
+class Unique:
+    """What must exist once: a copy would repeat nonces, or work twice; a pickle would leave the process."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} is neither copied nor pickled")
+
+
+class PrivateKey(Unique):
     """A KEM private key; its `repr` never changes."""
 
     __slots__ = ("_key", "kem", "public_key")
@@ -96,7 +107,7 @@ class PrivateKey:
         return "<PrivateKey>"
 
 
-class _Context:
+class _Context(Unique):
     """What both ends of an encapsulation share (section 5.1)."""
 
     __slots__ = ("_aead", "_base_nonce", "_exporter_secret", "_prefix", "_sequence", "_suite")
@@ -129,10 +140,9 @@ class SenderContext(_Context):
 
     def seal(self, aad: bytes, plaintext: bytes) -> bytes:
         """Encrypt the next message of the sequence."""
-        try:
-            ciphertext = self._aead.encrypt(self._nonce(), plaintext, aad)
-        except OverflowError:  # only what no message of ours is, such as one of 2 GiB
-            raise UsageError("this cannot be sealed") from None
+        if not _fits(aad, plaintext):
+            raise UsageError(TOO_LONG)
+        ciphertext = self._aead.encrypt(self._nonce(), plaintext, aad)
         self._sequence += 1
         return ciphertext
 
@@ -144,9 +154,11 @@ class RecipientContext(_Context):
 
     def open(self, aad: bytes, ciphertext: bytes) -> bytes:
         """Decrypt the next message of the sequence; a failure raises OpenError and leaves the sequence where it was."""
+        if not _fits(aad, ciphertext):
+            raise OpenError(OPEN_FAILED)
         try:
             plaintext = self._aead.decrypt(self._nonce(), ciphertext, aad)
-        except (InvalidTag, OverflowError):
+        except InvalidTag:
             raise OpenError(OPEN_FAILED) from None
         self._sequence += 1
         return plaintext
@@ -189,12 +201,16 @@ def expand(prk: bytes, info: bytes, length: int) -> bytes:
 def aead_seal(suite: Suite, key: bytes, nonce: bytes, aad: bytes, pt: bytes) -> bytes:
     """Encrypt under a key and nonce of the caller's, who must never use that pair twice."""
     _check_aead_input(suite, key, nonce)
+    if not _fits(aad, pt):
+        raise UsageError(TOO_LONG)
     return _cipher(suite, key).encrypt(nonce, pt, aad)
 
 
 def aead_open(suite: Suite, key: bytes, nonce: bytes, aad: bytes, ct: bytes) -> bytes:
     """Decrypt under a key and nonce of the caller's; every failure raises the same OpenError."""
     _check_aead_input(suite, key, nonce)
+    if not _fits(aad, ct):
+        raise OpenError(OPEN_FAILED)
     try:
         return _cipher(suite, key).decrypt(nonce, ct, aad)
     except InvalidTag:
@@ -274,6 +290,10 @@ def _cipher(suite: Suite, key: bytes) -> AESGCM | ChaCha20Poly1305:
 def _check_expandable(length: int) -> None:
     if not 0 <= length <= 255 * NH:  # HKDF counts its blocks in one octet
         raise UsageError(f"cannot derive {length} octets")
+
+
+def _fits(aad: bytes, text: bytes) -> bool:
+    return len(aad) <= MAX_AEAD_BYTES and len(text) <= MAX_AEAD_BYTES
 
 
 def _check_aead_input(suite: Suite, key: bytes, nonce: bytes) -> None:

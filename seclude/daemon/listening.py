@@ -1,6 +1,5 @@
 """Sockets that listen: bound anew, several on one port, or inherited."""
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -12,7 +11,7 @@ from seclude.daemon.addresses import ListenAddress
 BACKLOG: Final = 4096  # connections that wait to be accepted, in a moment in which the process does something else
 
 
-async def bind(address: ListenAddress, count: int = 1) -> list[socket.socket]:
+def bind(address: ListenAddress, count: int = 1) -> list[socket.socket]:
     """Return sockets that are bound and listen: `count` TCP sockets on one port, or one socket that all share.
 
     Raises OSError.
@@ -23,9 +22,8 @@ async def bind(address: ListenAddress, count: int = 1) -> list[socket.socket]:
         return [_bind_unix(address.path)] * count
     # As octets, since for text Python imports tables of Unicode, which a worker would do after it was measured.
     name = address.host.encode("ascii", "replace")
-    found = await asyncio.get_running_loop().getaddrinfo(
-        name, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    # Not on another thread, as asyncio would: a daemon has nothing else to do before it listens.
+    found = socket.getaddrinfo(name, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, target = found[0]
     sockets: list[socket.socket] = []
     try:

@@ -65,7 +65,7 @@ async def supervise(command: Sequence[str], config: Supervised, stop: Stop, log:
     """Run the processes of a daemon until `stop`; return the exit status of them all."""
     address = parse_listen(config.listen)
     try:
-        sockets = await bind(address, config.processes)
+        sockets = bind(address, config.processes)
     except OSError as exc:
         raise ConfigError(f"cannot listen on {address}: {exc.strerror}") from exc
     admins = _admin_addresses(config.admin, config.processes)

@@ -7,7 +7,7 @@ own count over the change.
 
 import hashlib
 import secrets
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -21,8 +21,12 @@ class QuotaLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """What one address may cost; a mobile network puts thousands of phones behind one. 0 sets no limit."""
 
     connections: Annotated[int, Meta(ge=0, le=1 << 20)] = 1024
+    """At once."""
     requests_per_second: Annotated[float, Meta(ge=0, le=1e6)] = 500.0
     burst: Annotated[int, Meta(ge=1, le=1 << 20)] = 2000
+    """Requests that may come at once after a pause."""
+    loopback: bool = False
+    """Whether this machine's own addresses count too; one behind which a TLS terminator stands is everybody's."""
 
 
 class Quota:
@@ -71,6 +75,10 @@ class Quotas:
         self._table: dict[bytes, Quota] = {}
         self._overflow = Quota(limits, now)
 
+    def counts(self, address: str) -> bool:
+        """Whether connections from an address are limited at all."""
+        return self._limits.loopback or not _parse(address).is_loopback
+
     def enter(self, address: str, now: float) -> Quota | None:
         """Count one more connection from an address; None if it has too many."""
         if now - self._renewed_at >= SALT_SECONDS:
@@ -104,9 +112,10 @@ class Quotas:
 
 def _network(address: str) -> bytes:
     """Return the part of an address that stands for one holder."""
+    parsed = _parse(address)
+    return parsed.packed[: IPV6_HOST_BITS // 8] if isinstance(parsed, IPv6Address) else parsed.packed
+
+
+def _parse(address: str) -> IPv4Address | IPv6Address:
     parsed = ip_address(address.partition("%")[0])  # without the zone of a link-local one
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return parsed.ipv4_mapped.packed
-        return parsed.packed[: IPV6_HOST_BITS // 8]
-    return parsed.packed
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed

@@ -94,7 +94,7 @@ class Server:
         self.expire(self.clock.now())
         self.clock.add(self)
         try:
-            (sock,) = await bind(address)
+            (sock,) = bind(address)
             self._listener = await self._listen(sock)
         except OSError as exc:
             raise ConfigError(f"cannot listen on {address}: {_cause(exc)}") from exc
@@ -139,8 +139,9 @@ class Server:
         if len(self._open) + self._handshakes >= self.limits.max_connections:
             self.dropped[FULL] += 1
             return False
-        if self._quotas is not None and isinstance(peer, tuple):  # a Unix socket has no address
-            connection.quota = self._quotas.enter(peer[0], self.clock.now())
+        quotas = self._quotas
+        if quotas is not None and isinstance(peer, tuple) and quotas.counts(peer[0]):  # a Unix socket has no address
+            connection.quota = quotas.enter(peer[0], self.clock.now())
             if connection.quota is None:
                 self.dropped[TOO_MANY] += 1
                 return False

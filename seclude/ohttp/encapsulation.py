@@ -58,7 +58,7 @@ class _ResponseSecret:
         return hpke.expand(prk, b"key", self.suite.nk), hpke.expand(prk, b"nonce", self.suite.nn)
 
 
-class ResponseOpener:
+class ResponseOpener(hpke.Unique):
     """The device's right to open one response; only `encapsulate_request` makes one."""
 
     __slots__ = ("_secret",)
@@ -77,7 +77,7 @@ class ResponseOpener:
         return hpke.aead_open(secret.suite, key, nonce, b"", reader.rest())
 
 
-class ResponseSealer:
+class ResponseSealer(hpke.Unique):
     """The worker's right to seal one response; only `decapsulate` makes one."""
 
     __slots__ = ("_secret",)

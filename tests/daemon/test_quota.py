@@ -31,6 +31,23 @@ def test_a_burst_passes_and_then_the_rate() -> None:
     assert [quota.take(9.0) for _ in range(4)] == [True, True, True, False], "no more than a burst is saved up"
 
 
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("127.0.0.1", False),
+        ("127.9.0.1", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("192.0.2.1", True),
+        ("::ffff:192.0.2.1", True),
+        ("2001:db8::1", True),
+    ],
+)
+def test_this_machine_is_limited_only_where_told(address: str, counted: bool) -> None:
+    assert Quotas(LIMITS, 0.0).counts(address) is counted
+    assert Quotas(QuotaLimits(loopback=True), 0.0).counts(address)
+
+
 def test_zero_sets_no_limit() -> None:
     quotas = Quotas(QuotaLimits(connections=0, requests_per_second=0.0), 0.0)
     for _ in range(100):

@@ -196,7 +196,7 @@ async def test_handshakes_count_as_connections(authority: Authority) -> None:
 
 
 async def test_one_address_has_its_share_of_handshakes(authority: Authority) -> None:
-    quotas = Quotas(QuotaLimits(connections=2), 0.0)
+    quotas = Quotas(QuotaLimits(connections=2, loopback=True), 0.0)
     async with serving(ServerTLS(*authority.issue("server")), quotas=quotas) as (server, address):
         host, _, port = address.removeprefix("https://").rpartition(":")
         silent = [await asyncio.open_connection(host, int(port)) for _ in range(3)]

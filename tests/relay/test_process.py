@@ -268,3 +268,26 @@ def test_help_shows_an_example_and_version_a_version(capsys: pytest.CaptureFixtu
         main(["--version"])
     assert left.value.code == 0
     assert capsys.readouterr().out.startswith("seclude-relay ")
+
+
+async def test_one_address_gets_its_share_and_others_theirs(spawn: "Spawn", gateway: "Gateway", tmp_path: Path) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text("[per_address]\nloopback = true\nconnections = 3\nrequests_per_second = 0.01\nburst = 5\n")
+    running = await spawn("--config", str(config))
+    await until_shown(running)
+    answers = [await running.talk(ONCE) for _ in range(7)]
+    assert [b" 200 " in answer for answer in answers] == [True] * 5 + [False] * 2
+    assert answers[-1].startswith(b"HTTP/1.1 429 ")
+    held = [await running.connect() for _ in range(3)]
+    await asyncio.sleep(0.1)
+    assert await running.talk(ONCE) == b"", "one connection more than its share is dropped unheard"
+    host, _, port = running.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0))
+    writer.write(ONCE)
+    assert b" 200 " in await reader.read()
+    writer.close()
+    shown = (await running.admin_get("/metrics")).decode()
+    assert 'seclude_relay_requests_total{code="429",reason="rate"} 2.0' in shown
+    assert 'seclude_relay_dropped_connections_total{reason="too_many_from_one_address"} 1.0' in shown
+    assert "127.0.0." not in shown
+    assert len(held) == 3

@@ -1,5 +1,6 @@
 """seclude.hpke against RFC 9180 and Wycheproof, and what its contexts refuse."""
 
+import copy
 import json
 import os
 import pickle
@@ -16,6 +17,7 @@ from seclude.hpke import (
     AEAD_CHACHA20_POLY1305,
     KDF_HKDF_SHA256,
     KEM_X25519,
+    MAX_AEAD_BYTES,
     MAX_SEQUENCE,
     PrivateKey,
     RecipientContext,
@@ -354,3 +356,63 @@ def test_a_private_key_shows_nothing_of_itself() -> None:
     assert repr([KEY, PrivateKey.generate(KEM_X25519)]) == "[<PrivateKey>, <PrivateKey>]"
     with pytest.raises(TypeError):
         pickle.dumps(KEY)
+
+
+class Huge(bytes):
+    """Says that it is longer than any AEAD takes, without taking so much memory."""
+
+    def __len__(self) -> int:
+        return MAX_AEAD_BYTES + 1
+
+
+def test_what_is_longer_than_the_library_takes_is_refused_before_it_gets_there() -> None:
+    key = PrivateKey.generate(KEM_X25519)
+    enc, sender = setup_sender(AES, key.public_key, b"")
+    recipient = setup_recipient(AES, key, enc, b"")
+    for texts in ((Huge(), b""), (b"", Huge())):
+        with pytest.raises(UsageError):
+            sender.seal(*texts)
+        with pytest.raises(OpenError):
+            recipient.open(*texts)
+        with pytest.raises(UsageError):
+            aead_seal(AES, bytes(16), bytes(12), *texts)
+        with pytest.raises(OpenError):
+            aead_open(AES, bytes(16), bytes(12), *texts)
+    assert recipient.open(b"", sender.seal(b"", b"still in step")) == b"still in step"
+
+
+def test_nothing_that_must_exist_once_is_copied_or_pickled() -> None:
+    key = PrivateKey.generate(KEM_X25519)
+    enc, sender = setup_sender(AES, key.public_key, b"")
+    for unique in (key, sender, setup_recipient(AES, key, enc, b"")):
+        for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="neither copied nor pickled"):
+                duplicate(unique)
+
+
+P = 2**255 - 19
+ORDER_8 = (
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+)
+
+
+@pytest.mark.parametrize("high_bit", [0, 1 << 255])
+@pytest.mark.parametrize("u", [0, 1, P - 1, P, P + 1, *ORDER_8])
+def test_no_point_of_low_order_is_usable_however_it_is_written(u: int, high_bit: int) -> None:
+    """RFC 9180, section 7.1.4; the points and their non-canonical forms are those of RFC 7748, section 7."""
+    point = (u | high_bit).to_bytes(32, "little")
+    key = PrivateKey.generate(KEM_X25519)
+    with pytest.raises(DecodeError):
+        setup_sender(AES, point, b"")
+    with pytest.raises(OpenError):
+        setup_recipient(AES, key, point, b"")
+
+
+def test_a_recipient_stops_at_the_last_nonce_too() -> None:
+    key = PrivateKey.generate(KEM_X25519)
+    enc, sender = setup_sender(AES, key.public_key, b"")
+    recipient = setup_recipient(AES, key, enc, b"")
+    recipient._sequence = MAX_SEQUENCE
+    with pytest.raises(UsageError):
+        recipient.open(b"", sender.seal(b"", b"x"))
