@@ -280,7 +280,8 @@ async def test_one_address_gets_its_share_and_others_theirs(spawn: "Spawn", gate
     assert answers[-1].startswith(b"HTTP/1.1 429 ")
     held = [await running.connect() for _ in range(3)]
     await asyncio.sleep(0.1)
-    assert await running.talk(ONCE) == b"", "one connection more than its share is dropped unheard"
+    with contextlib.suppress(ConnectionResetError):  # one connection more than its share is dropped unheard
+        assert await running.talk(ONCE) == b""
     host, _, port = running.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0))
     writer.write(ONCE)
