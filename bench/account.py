@@ -6,7 +6,7 @@ utime and stime in `/proc/PID/stat` to; but it is exact, where those come in hun
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ CPUCLOCK_SCHED: Final = 2  # linux/posix-timers.h: which of a process's clocks; 
 
 
 def cpu_ns(pid: int) -> int:
-    """Return the CPU time that a process has used; 0 where it has ended."""
+    """Return the CPU time that a process has used; 0 where it has ended, which `engine.Books` then finds out."""
     try:
         return time.clock_gettime_ns((~pid << 3) | CPUCLOCK_SCHED)
     except OSError:
@@ -29,15 +29,21 @@ def waited_ns(pid: int) -> int:
         return 0
 
 
-def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
-    children: dict[int, list[int]] = {}
+def children() -> dict[int, list[int]]:
+    """Return the processes that each process has started and that have not ended."""
+    found: dict[int, list[int]] = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
-            children.setdefault(_parent(int(entry.name)), []).append(int(entry.name))
+            found.setdefault(_parent(int(entry.name)), []).append(int(entry.name))
+    return found
+
+
+def family(pid: int, tree: Mapping[int, Sequence[int]] | None = None) -> list[int]:
+    """Return a process and all that descend from it, by `children()` of this moment or of the one given."""
+    tree = children() if tree is None else tree
     found = [pid]
     for each in found:  # grows while it is read
-        found.extend(children.get(each, ()))
+        found.extend(tree.get(each, ()))
     return found
 
 

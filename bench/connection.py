@@ -35,7 +35,19 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """Carries one request at a time; its times are of the monotonic clock, in nanoseconds."""
 
-    __slots__ = ("_owner", "_parser", "_transport", "busy", "check", "first", "intended", "pieces", "sent", "usable")
+    __slots__ = (
+        "_complete",
+        "_owner",
+        "_parser",
+        "_transport",
+        "busy",
+        "check",
+        "first",
+        "intended",
+        "pieces",
+        "sent",
+        "usable",
+    )
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -43,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self.usable = False
         self.busy = False
+        self._complete = False
         self.intended = self.sent = self.first = 0
         self.pieces: list[bytes] = []
         self.check: Check | None = None
@@ -56,6 +69,7 @@ class Connection(asyncio.Protocol):
         """Send one whole request."""
         assert self._transport is not None
         self.busy, self.intended, self.check, self.first = True, intended, check, 0
+        self._complete = False
         self.pieces.clear()
         self._transport.write(data)
         self.sent = monotonic_ns()
@@ -86,20 +100,24 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self.usable = False
             self.give_up(MALFORMED)
+            return
+        if self._complete and self.busy:
+            self._finish()
 
     def on_body(self, data: bytes) -> None:
         """Keep what came (llhttp)."""
-        self.pieces.append(data)
+        if not self._complete:
+            self.pieces.append(data)
 
     def on_message_complete(self) -> None:
-        """Hand over the answer (llhttp)."""
-        if not self.busy:
-            return
+        """Take note (llhttp). What is raised in here would pass for a malformed answer, so nothing more happens."""
+        self._complete = True
+        self.usable = self.usable and self._parser.should_keep_alive()  # it no longer knows once this has returned
+
+    def _finish(self) -> None:
         self.busy = False
-        if not self._parser.should_keep_alive():
-            self.usable = False
-            if self._transport is not None:
-                self._transport.close()
+        if not self.usable and self._transport is not None:
+            self._transport.close()
         self._owner.finished(self)
 
     def _break(self, why: str) -> None:

@@ -1,29 +1,33 @@
 """Runs one load with several generators, reads the parties' CPU clocks around the measured window, and merges.
 
 The window begins after the warm-up and is the same for everything: latencies are those of requests that were meant to
-start in it, rates and CPU times are of what was completed in it.
+start in it, rates and CPU times are of what was completed in it. Where prepared requests run out, it ends there.
 """
 
 import asyncio
+import contextlib
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic_ns
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from bench.account import family, family_cpu_ns, pin, waited_ns
+from bench.account import children, family, family_cpu_ns, pin, waited_ns
 from bench.arrivals import SECOND
-from bench.job import READY, REPORT, TICK, Job, Report, nanoseconds
+from bench.job import OVER, READY, REPORT, TICK, Job, Report, nanoseconds
 from seclude.daemon.processes import end_with_parent
+from seclude.errors import ConfigError
 
 LEAD_NS: Final = 100_000_000  # between the word to start and the start, so that every generator has heard it
+FRESH_SECONDS: Final = 240  # between making a request and sending it; a worker refuses dates 300 s off
 CLIENT: Final = "client"  # the party that the generators are, with the device's cryptography
 
 Say = Callable[[str], None]
+Turn = TypeVar("Turn")
 
 
 class GeneratorError(Exception):
@@ -42,7 +46,7 @@ class Samples:
     first: "array[int]" = field(default_factory=lambda: array("q"))
     """From the intended start to the first octet of the answer."""
     done: "array[int]" = field(default_factory=lambda: array("q"))
-    """When each of them was complete, from the start of the window."""
+    """When each answer that came within the window was complete, from its start."""
     failed: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
     offered: int = 0
@@ -53,6 +57,8 @@ class Samples:
     busy: float = 0.0
     """The share of the window in which the busiest generator ran or waited for a core."""
     exhausted: bool = False
+    changed: set[str] = field(default_factory=set)
+    """Parties of which a process ended or started within the window, so that their CPU time is not known."""
 
     def add(self, other: "Samples") -> None:
         """Take in another round of the same load."""
@@ -71,6 +77,7 @@ class Samples:
             self.cpu_ns[name] = self.cpu_ns.get(name, 0) + spent
         self.busy = max(self.busy, other.busy)
         self.exhausted = self.exhausted or other.exhausted
+        self.changed |= other.changed
 
 
 def together(rounds: Iterable[Samples]) -> Samples:
@@ -79,6 +86,12 @@ def together(rounds: Iterable[Samples]) -> Samples:
     for each in rounds:
         whole.add(each)
     return whole
+
+
+def in_turn(items: Sequence[Turn], number: int) -> list[Turn]:
+    """Return the order of one round. Each round begins with another one, so that none is always first or last."""
+    first = number % max(1, len(items))
+    return [*items[first:], *items[:first]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +105,11 @@ class Reading:
 
 
 class Books:
-    """Reads what each party and each generator has used."""
+    """Reads what each party and each generator has used. Who belongs to a party is settled when it is made."""
 
     def __init__(self, parties: Mapping[str, int], generators: Sequence[int]) -> None:
-        self._families = {name: family(pid) for name, pid in parties.items()}
+        self._parties = parties
+        self._families = self._look()
         self._generators = generators
 
     def read(self) -> Reading:
@@ -105,24 +119,44 @@ class Books:
         generators = tuple((family_cpu_ns([pid]), waited_ns(pid)) for pid in self._generators)
         return Reading(monotonic_ns(), cpu, generators)
 
+    def changed(self) -> set[str]:
+        """Return the parties that are not the processes they were; what was read of them is worth nothing."""
+        now = self._look()
+        return {name for name, pids in self._families.items() if set(pids) != set(now[name])}
+
+    def _look(self) -> dict[str, list[int]]:
+        tree = children()
+        return {name: family(pid, tree) for name, pid in self._parties.items()}
+
 
 async def run_load(jobs: Sequence[Job], parties: Mapping[str, int], say: Say, cores: Sequence[int] = ()) -> Samples:
     """Run the jobs side by side against what they name; `parties` are the processes whose CPU time counts."""
-    processes = [await _spawn(cores) for _ in jobs]
+    need_fresh(jobs[0], 0.0)
+    processes: list[asyncio.subprocess.Process] = []
     try:
-        await asyncio.gather(*(_hand_over(process, job) for process, job in zip(processes, jobs, strict=True)))
+        for _ in jobs:
+            process = await _spawn(cores)
+            processes.append(process)  # one by one, so that those that were started end where another was not
+        began = monotonic_ns()
+        await _hand_over(processes, jobs)
+        need_fresh(jobs[0], (monotonic_ns() - began) / SECOND)
         start = monotonic_ns() + LEAD_NS
         for process in processes:
             _tell(process, str(start))
         progress = Progress(say, len(jobs), jobs[0])
-        books = Books(parties, [process.pid for process in processes])
         async with asyncio.TaskGroup() as group:
             reports = [group.create_task(_listen(process, index, progress)) for index, process in enumerate(processes)]
-            await _until(start + round(jobs[0].warmup_seconds * SECOND), ())
+            await asyncio.sleep(_seconds_until(start + round(jobs[0].warmup_seconds * SECOND)))
+            books = Books(parties, [process.pid for process in processes])
             before = books.read()
-            await _until(start + round((jobs[0].warmup_seconds + jobs[0].seconds) * SECOND), reports)
+            with contextlib.suppress(TimeoutError):
+                end = start + round((jobs[0].warmup_seconds + jobs[0].seconds) * SECOND)
+                await asyncio.wait_for(progress.over.wait(), _seconds_until(end))
             after = books.read()
-        return merge([report.result() for report in reports], jobs[0], start, before, after)
+            changed = books.changed()
+        samples = merge([report.result() for report in reports], jobs[0], start, before, after)
+        samples.changed = changed
+        return samples
     finally:
         for process in processes:
             if process.returncode is None:
@@ -132,14 +166,13 @@ async def run_load(jobs: Sequence[Job], parties: Mapping[str, int], say: Say, co
 
 def merge(reports: Sequence[Report], job: Job, start: int, before: Reading, after: Reading) -> Samples:
     """Put together what several generators saw in the window."""
-    window = (round(job.warmup_seconds * SECOND), round((job.warmup_seconds + job.seconds) * SECOND))
-    samples = Samples(seconds=(window[1] - window[0]) / SECOND)
+    exhausted = any(report.exhausted for report in reports)
     read_from, read_to = before.at - start, after.at - start
+    begin, end = round(job.warmup_seconds * SECOND), round((job.warmup_seconds + job.seconds) * SECOND)
+    window = (begin, max(begin, min(end, read_to))) if exhausted else (begin, end)
+    samples = Samples(seconds=(window[1] - window[0]) / SECOND, exhausted=exhausted)
     for report in reports:
         _merge_one(samples, report, window, (read_from, read_to))
-    if any(report.exhausted for report in reports):  # it ended before its time
-        samples.exhausted = True
-        samples.seconds = (after.at - before.at) / SECOND
     samples.cpu_ns = {name: after.cpu[name] - spent for name, spent in before.cpu.items()}
     wall = max(1, after.at - before.at)
     samples.busy = max(
@@ -156,6 +189,8 @@ def _merge_one(samples: Samples, report: Report, window: tuple[int, int], read: 
         kind, end = report.outcome[place], done[place]
         if not kind and read[0] <= end < read[1]:
             samples.completed += 1
+        if not kind and window[0] <= end < window[1]:
+            samples.done.append(end - window[0])
         if not window[0] <= due < window[1]:
             continue
         samples.offered += 1
@@ -165,7 +200,6 @@ def _merge_one(samples: Samples, report: Report, window: tuple[int, int], read: 
         samples.latency.append(end - due)
         samples.service.append(end - sent[place])
         samples.first.append(first[place] - due)
-        samples.done.append(end - window[0])
     dropped = sum(window[0] <= due < window[1] for due in nanoseconds(report.dropped))
     samples.dropped += dropped
     samples.offered += dropped
@@ -179,6 +213,8 @@ class Progress:
     say: Say
     generators: int
     job: Job
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where a generator has no more requests: from then on the load is not what was asked for."""
     _ticks: dict[int, int] = field(default_factory=dict)
     _counts: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -207,8 +243,28 @@ async def _spawn(cores: Sequence[int]) -> asyncio.subprocess.Process:
     return process
 
 
-async def _hand_over(process: asyncio.subprocess.Process, job: Job) -> None:
-    _tell(process, msgspec.json.encode(job).decode())
+def need_fresh(job: Job, prepared_seconds: float) -> None:
+    """Raise ConfigError where requests made in advance would be too old when they are sent: each holds its date."""
+    whole = prepared_seconds + job.warmup_seconds + job.seconds
+    if job.workload.kind == "encapsulated" and not job.workload.inline and whole > FRESH_SECONDS:
+        raise ConfigError(
+            f"requests made in advance are refused as too old after {FRESH_SECONDS} s, and making and sending them "
+            f"would take {whole:.0f} s; ask for fewer seconds, or for --encap inline"
+        )
+
+
+async def _hand_over(processes: Sequence[asyncio.subprocess.Process], jobs: Sequence[Job]) -> None:
+    """Give each generator its job, and wait until all of them are ready."""
+    for process, job in zip(processes, jobs, strict=True):
+        _tell(process, msgspec.json.encode(job).decode())
+    try:
+        async with asyncio.timeout(FRESH_SECONDS):
+            await asyncio.gather(*map(_until_ready, processes))
+    except TimeoutError:
+        raise GeneratorError(f"a generator did not get ready in {FRESH_SECONDS} s") from None
+
+
+async def _until_ready(process: asyncio.subprocess.Process) -> None:
     if (await _line(process)) != [READY]:
         raise GeneratorError("a generator did not get ready")
 
@@ -228,15 +284,13 @@ async def _listen(process: asyncio.subprocess.Process, index: int, progress: Pro
     while words := await _line(process):
         if words[0] == TICK:
             progress.tick(index, int(words[1]), int(words[2]))
+        elif words[0] == OVER:
+            progress.over.set()
         elif words[0] == REPORT:
             return msgspec.msgpack.decode(await process.stdout.readexactly(int(words[1])), type=Report)
     raise GeneratorError("a generator ended without a report")
 
 
-async def _until(at_ns: int, unless: Collection[asyncio.Task[Report]]) -> None:
-    """Wait for a moment of the monotonic clock, or until these are all done."""
-    seconds = max(0.0, (at_ns - monotonic_ns()) / SECOND)
-    if unless:
-        await asyncio.wait(unless, timeout=seconds)
-    else:
-        await asyncio.sleep(seconds)
+def _seconds_until(at_ns: int) -> float:
+    """Return how long it is to a moment of the monotonic clock."""
+    return max(0.0, (at_ns - monotonic_ns()) / SECOND)

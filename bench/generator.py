@@ -19,7 +19,7 @@ import uvloop
 
 from bench.arrivals import SECOND, schedule, share
 from bench.connection import TIMED_OUT, Connection
-from bench.job import READY, REPORT, TICK, Job, Report
+from bench.job import OVER, READY, REPORT, TICK, Job, Report
 from bench.timer import Timer
 from bench.workload import Check, build
 
@@ -79,7 +79,7 @@ class Generator:
         self._next = 0
         self._start = 0
         self._end = 0
-        self._free: list[Connection] = []
+        self._free: deque[Connection] = deque()  # the one that has rested longest is next, so that all of them are used
         self._open: set[Connection] = set()
         self._waiting: deque[int] = deque()
         self._answered = 0
@@ -109,7 +109,9 @@ class Generator:
         sweeping = asyncio.create_task(self._sweep())
         try:
             await self._over.wait()
-            if not self._exhausted:  # what comes after the load must not fall into the measured window
+            if self._exhausted:
+                print(OVER, flush=True)
+            else:  # what comes after the load must not fall into the measured window
                 await asyncio.sleep(max(0.0, (self._end - monotonic_ns()) / SECOND))
         finally:
             sweeping.cancel()
@@ -125,18 +127,19 @@ class Generator:
     def _fire(self) -> None:
         if self._job.arrivals is None:
             while self._free and not self._exhausted:
-                self._send(self._free.pop(), monotonic_ns())
+                self._send(self._free.popleft(), monotonic_ns())
             return
-        starts, start = self._schedule, self._start
+        starts, start, warm = self._schedule, self._start, self._job.warmup_seconds * SECOND
         while self._next < len(starts):
             due, now = start + starts[self._next], monotonic_ns()
             if due > now:
                 self._timer.set(due)
                 return
             self._next += 1
-            self._lags.append(now - due)
+            if starts[self._next - 1] >= warm:
+                self._lags.append(now - due)
             if self._free:
-                self._send(self._free.pop(), due)
+                self._send(self._free.popleft(), due)
             else:
                 self._waiting.append(due)
         self._end_if_idle()

@@ -6,6 +6,7 @@ connection allocates on its way is there, and then waits. At the end some are us
 
 import argparse
 import asyncio
+import contextlib
 import resource
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ import uvloop
 from bench.account import family, resident_bytes
 from bench.connection import Connection
 from bench.engine import Say
+from bench.options import count
 from bench.output import add_options, deliver, say, silent
 from bench.result import Figure, Result
 from bench.targets import RELAY, Place, relay_alone
@@ -27,8 +29,9 @@ AT_ONCE: Final = 100  # connections that are being made
 SAMPLE: Final = 100  # one in so many is used again at the end
 SPARE_DESCRIPTORS: Final = 200
 SETTLE_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 10.0  # for an answer or a connection; a hundred at once take some milliseconds
 LIMIT_MB: Final = 150.0  # what the project promises for ten thousand
-MB: Final = 1 << 20
+MB: Final = 1_000_000
 EXAMPLE: Final = """example:
   seclude-bench idle --connections 10000
 """
@@ -43,7 +46,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--connections", type=int, default=10_000, metavar="N", help="default: 10000")
+    parser.add_argument("--connections", type=count, default=10_000, metavar="N", help="default: 10000")
     add_options(parser)
     parser.set_defaults(act=act)
 
@@ -92,14 +95,20 @@ class Crowd:
         self._answered[connection] = asyncio.get_running_loop().create_future()
         data, check = self._workload.request()
         connection.send(data, 0, check)
-        return await self._answered[connection]
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._answered[connection]
+        except TimeoutError:
+            return False
 
     async def join(self, host: str, port: int, number: int) -> None:
-        """Open one connection, from one of several addresses."""
+        """Open one connection, from one of several addresses; one that is refused is missing from `open`."""
         source = (f"127.0.0.{2 + number % SOURCES}", 0)
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: Connection(self), host, port, local_addr=source)
-        self.open.add(connection)
+        with contextlib.suppress(OSError):  # TimeoutError is one
+            async with asyncio.timeout(ANSWER_SECONDS):
+                _, connection = await loop.create_connection(lambda: Connection(self), host, port, local_addr=source)
+                self.open.add(connection)
 
     def close(self) -> None:
         """End all."""
@@ -112,7 +121,7 @@ class Crowd:
             answer.set_result(good)
 
 
-async def _measure(count: int, tell: Say) -> list[Figure]:
+async def _measure(wanted: int, tell: Say) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="seclude-bench-") as folder:
         async with relay_alone(Place(Path(folder))) as target:
             crowd = Crowd(build(target.workload, target.url, 0, 1))
@@ -122,13 +131,13 @@ async def _measure(count: int, tell: Say) -> list[Figure]:
             await asyncio.gather(*(crowd.use(connection) for connection in list(crowd.open)))
             await asyncio.sleep(SETTLE_SECONDS)
             empty = sum(map(resident_bytes, relay))
-            tell(f"the relay holds {empty / MB:.1f} MB with one connection; opening {count}")
-            for numbers in _batches(count):
+            tell(f"the relay holds {empty / MB:.1f} MB with one connection; opening {wanted}")
+            for numbers in _batches(wanted):
                 await asyncio.gather(*(crowd.join(host, int(port), number) for number in numbers))
             connected = sum(map(resident_bytes, relay))
-            tell(f"{len(crowd.open)} are open; using each once")
-            good = 0
             everyone = list(crowd.open)
+            tell(f"{len(everyone)} are open; using each once")
+            good = 0
             for numbers in _batches(len(everyone)):
                 good += sum(await asyncio.gather(*(crowd.use(everyone[number]) for number in numbers)))
             await asyncio.sleep(SETTLE_SECONDS)
@@ -141,10 +150,10 @@ async def _measure(count: int, tell: Say) -> list[Figure]:
         Figure("memory with one connection", empty / MB, "MB"),
         Figure("grown by, connected", (connected - empty) / MB, "MB"),
         Figure("grown by, each used once", grown, "MB", LIMIT_MB, grown <= LIMIT_MB),
-        Figure("of each connection", (used - empty) / count / 1024, "KiB"),
-        Figure("still open", still, "connections", count, still >= count),
-        Figure("answered on first use", good, "requests", count, good >= count),
-        Figure("answered when used again", sum(again), "requests", len(again), all(again)),
+        Figure("of each connection", (used - empty) / max(1, len(everyone)) / 1024, "KiB"),
+        Figure("still open", still, "connections", wanted, still >= wanted),
+        Figure("answered on first use", good, "requests", wanted, good >= wanted),
+        Figure("answered when used again", sum(again), "requests", len(again), bool(again) and all(again)),
     ]
 
 

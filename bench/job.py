@@ -13,6 +13,7 @@ from bench.arrivals import Arrivals
 
 READY: Final = "ready"
 TICK: Final = "tick"  # followed by how many answers there were so far, and how many failures
+OVER: Final = "over"  # the requests ran out before the time did; what follows is no load any more
 REPORT: Final = "report"  # followed by the length of the MessagePack that comes next
 
 
@@ -68,7 +69,7 @@ class Report(Struct, frozen=True):
     dropped: bytes
     """Intended starts of arrivals that found no connection."""
     lags: bytes
-    """How late the generator itself was, for each arrival of an open loop."""
+    """How late the generator itself was, for each arrival of an open loop after the warm-up."""
     exhausted: bool = False
     """Whether the requests ran out before the time did."""
 

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         return int(flags.act(flags))
-    except (StackError, GeneratorError, Error, ValueError) as exc:
+    except (StackError, GeneratorError, Error) as exc:
         return _complain([exc])
     except BaseExceptionGroup as group:  # a TaskGroup wraps even the one sentence that says what is wrong
         known, other = group.split((StackError, GeneratorError, Error))

@@ -5,10 +5,10 @@ from html import escape
 from typing import Final
 
 from bench.plots import cpu_bars, in_order, ladder_cpu, ladder_latency, over_time, party_kind, percentiles, rung_kinds
-from bench.result import Case, Result
+from bench.result import IN_ALL, Case, Figure, Result
 from bench.style import STYLE
 from bench.svg import number
-from bench.table import cell_rows, cpu_rows
+from bench.table import cell_rows, cpu_rows, settings, spread
 
 TITLES: Final = {
     "run": "One load",
@@ -16,7 +16,13 @@ TITLES: Final = {
     "peers": "Beside other proxies",
     "idle": "Idle connections",
     "slow": "Slow clients",
+    "hpke": "The price of encryption",
 }
+FROM_START: Final = "Latency counts from the moment a request was meant to start."
+FROM_SENDING: Final = (
+    "Every connection was asked again as soon as it had answered: latency counts from the moment of sending, and says "
+    "nothing about those who would have come meanwhile."
+)
 OURS: Final = "seclude"
 PROXY: Final = "proxy"
 
@@ -32,14 +38,15 @@ def render_page(result: Result) -> str:
         f"<title>{TITLES[result.kind]} - seclude-bench</title><style>{STYLE}</style></head><body><main>"
         f"<header><p class=eyebrow>seclude-bench</p><h1>{TITLES[result.kind]}</h1>"
         f"<p class=lead>{escape(_lead(result))}</p>"
-        f"<p class=meta>{escape(place)} · {escape(commit)} · seed {result.seed}</p></header>"
+        f"<p class=meta>{escape(place)} · {escape(commit)} · seed {result.seed}</p>"
+        f"<p class=meta>{escape(settings(result))}</p></header>"
         f"{''.join(_warnings(result))}{''.join(_sections(result))}</main></body></html>\n"
     )
 
 
 def _lead(result: Result) -> str:
     match result.kind:
-        case "ladder" if result.steps:
+        case "ladder" if result.steps and result.steps[-1].name == IN_ALL:
             base, top, whole = result.cases[0], result.cases[-1], result.steps[-1]
             return (
                 f"The same short summaries, {number(base.offered_per_second)} a second, asked of the model directly "
@@ -58,7 +65,12 @@ def _lead(result: Result) -> str:
             )
         case "slow":
             return "Clients that drip, stall and do not read, and what those notice who came for an answer."
-    return " ".join([*map(_sentence, result.cases), "Latency counts from the moment a request was meant to start."])
+    return " ".join([*map(_sentence, result.cases), FROM_SENDING if _is_closed(result) else FROM_START])
+
+
+def _is_closed(result: Result) -> bool:
+    """Whether each connection was asked again as soon as it had answered."""
+    return result.kind in ("peers", "hpke") or result.config.get("closed") is not None
 
 
 def _sentence(case: Case) -> str:
@@ -77,6 +89,9 @@ def _listed(words: Sequence[str]) -> str:
 def _warnings(result: Result) -> Iterator[str]:
     for why in result.invalid:
         yield f"<p class=warning>Not valid: {escape(why)}.</p>"
+    for case in result.cases:
+        if case.note:
+            yield f"<p class=note>{escape(case.name)}: {escape(case.note)}.</p>"
     for name, why in result.skipped.items():
         yield f"<p class=note>Skipped: {escape(name)} ({escape(why)}).</p>"
 
@@ -108,8 +123,9 @@ def _sections(result: Result) -> Iterator[str]:
     if cases and (plot := percentiles(cases, kinds)):
         yield _section(
             "Latency by percentile",
-            "How long the fastest half, nine of ten, 99 of a hundred waited at most. The further to the right, the "
-            "rarer; both axes are logarithmic.",
+            "How long the fastest half, nine of ten, 99 of a hundred of those that were answered waited at most. The "
+            "further to the right, the rarer; both axes are logarithmic. "
+            + (FROM_SENDING if _is_closed(result) else FROM_START),
             plot,
         )
     if any(case.over_time for case in cases):
@@ -123,9 +139,13 @@ def _sections(result: Result) -> Iterator[str]:
         promised = any(figure.limit is not None for figure in result.figures)
         yield _section("Held against what was promised" if promised else "Also measured", "", _figures(result))
     if cases:
-        yield _section("Latency in numbers", "", _table(cell_rows(cases)))
+        words = "Of all rounds together. What failed or was dropped has no latency; it may make a value higher: >."
+        yield _section("Latency in numbers", words, _table(cell_rows(cases)))
         if any(case.cpu_us for case in cases):
-            words = "Microseconds for each completed request, by party; a stub stands where no party is measured."
+            words = (
+                "Microseconds for each completed request, by party; a stub stands where no party is measured. Here all "
+                "rounds are one, so that the busier ones weigh more; bars and differences are medians of the rounds."
+            )
             yield _section("CPU time in numbers", words, _table(cpu_rows(cases)))
 
 
@@ -151,11 +171,20 @@ def _legend(parties: Sequence[str]) -> str:
 def _figures(result: Result) -> str:
     rows = "".join(
         f"<tr><th scope=row>{escape(figure.name)}<td>{number(figure.value)} {escape(figure.unit)}"
-        f"<td>{'' if figure.limit is None else number(figure.limit)}"
-        f"<td>{'' if figure.limit is None else '<b class=good>kept</b>' if figure.good else '<b class=bad>missed</b>'}"
+        f"<td>{spread(figure)}<td>{'' if figure.limit is None else number(figure.limit)}<td>{_word(figure)}"
         for figure in result.figures
     )
-    return f"<table><tr><th scope=col><th scope=col>measured<th scope=col>limit<th scope=col>{rows}</table>"
+    head = "<th scope=col>".join(("", "", "measured", "rounds", "limit", ""))
+    return f"<table><tr>{head}{rows}</table>"
+
+
+def _word(figure: Figure) -> str:
+    """Return whether a limit was kept; where one round decides, it is neither."""
+    if figure.undecided:
+        return "<b>undecided</b>"
+    if not figure.good:
+        return "<b class=bad>missed</b>"
+    return "" if figure.limit is None else "<b class=good>kept</b>"
 
 
 def _table(cells: Sequence[Sequence[str]]) -> str:

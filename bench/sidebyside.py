@@ -2,14 +2,14 @@
 
 Each proxy has one core to itself, the load and the upstream share another. They are compared by the CPU time that a
 request costs, which the kernel counts and other work on the machine hardly changes, and never by requests a second,
-which on a small machine tell about the load as much as about the proxy. The rounds go A B C, A B C, and a ratio is the
-median of the ratios within each round.
+which on a small machine tell about the load as much as about the proxy. The rounds go A B C, B C A, and a ratio is the
+median of the ratios within each round. Where it would be on the other side of its limit without one of the rounds, it
+is undecided: neither kept nor missed.
 """
 
 import argparse
 import asyncio
 import os
-import statistics
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -20,13 +20,14 @@ from typing import Final
 from msgspec.structs import replace as changed
 
 from bench.account import cpu_ns, family
-from bench.engine import Samples, Say, run_load, together
+from bench.engine import Samples, Say, in_turn, run_load, together
 from bench.job import Job, WorkloadSpec
+from bench.options import count, positive
 from bench.output import add_options, deliver, say, silent
 from bench.peers import own, start
 from bench.peers.certificate import make_certificate
 from bench.peers.start import PROXY, Running, Setting, SkippedError, Start
-from bench.result import Case, Figure, Result, case_of, cpu_us
+from bench.result import GENERATOR_BOUND, Case, Figure, Result, case_of, cpu_us, median_of
 from bench.stub import key_config
 from bench.targets import Place, running
 from seclude.errors import ConfigError
@@ -78,12 +79,12 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--rounds", type=int, default=5, metavar="N", help="default: 5")
-    add("--seconds", type=float, default=3.0, metavar="S", help="of each load (default: 3)")
-    add("--connections", type=int, default=32, metavar="N", help="closed loop, kept alive (default: 32)")
+    add("--rounds", type=count, default=5, metavar="N", help="default: 5")
+    add("--seconds", type=positive, default=3.0, metavar="S", help="of each load (default: 3)")
+    add("--connections", type=count, default=32, metavar="N", help="closed loop, kept alive (default: 32)")
     add("--role", choices=("relay", "gateway"), default="relay", help="what of ours is measured (default: relay)")
     add("--tls", action="store_true", help="TLS on the client side, beside nginx alone; handshakes are not measured")
-    add("--processes", type=int, default=1, metavar="N", help="our relay with N processes beside itself with one")
+    add("--processes", type=count, default=1, metavar="N", help="our relay with N processes beside itself with one")
     add("--only", nargs="+", default=[], metavar="NAME", help="some of the proxies, by words of their names")
     add("--cache", type=Path, default=CACHE, metavar="DIR", help="where a peer that takes long to build is kept")
     add_options(parser)
@@ -144,24 +145,27 @@ def versions(names: Collection[str]) -> dict[str, str]:
 
 
 def ratios(peers: Sequence[Peer], rounds: Mapping[str, Sequence[Samples]], ours: str) -> list[Figure]:
-    """Return our CPU time as a multiple of each other proxy's: the median over the rounds."""
+    """Return our CPU time as a multiple of each other proxy's; a round that lacks one of the two makes it no good."""
     figures = []
     for peer in peers:
         if peer.name == ours or peer.name not in rounds:
             continue
-        pairs = zip(rounds[ours], rounds[peer.name], strict=True)
-        found = [cpu_us(own_one)[PROXY] / cpu_us(other)[PROXY] for own_one, other in pairs if other.completed]
-        if found:
-            value = statistics.median(found)
-            good = peer.limit is None or value <= peer.limit
-            figures.append(Figure(f"CPU of {ours} / {peer.name}", value, "times", peer.limit, good))
+        pairs = list(zip(map(_spent, rounds[ours]), map(_spent, rounds[peer.name]), strict=True))
+        found = [own_one / other for own_one, other in pairs if own_one > 0 and other > 0]
+        figure = median_of(f"CPU of {ours} / {peer.name}", found or [0.0], "times", peer.limit)
+        figures.append(figure if len(found) == len(pairs) else changed(figure, good=False, undecided=False))
     return figures
+
+
+def _spent(samples: Samples) -> float:
+    """Return the CPU time of a request in the proxy; 0 where it is not known."""
+    return 0.0 if samples.changed else cpu_us(samples).get(PROXY, 0.0)
 
 
 async def _measure(
     flags: argparse.Namespace, peers: Sequence[Peer], tell: Say
 ) -> tuple[dict[str, list[Samples]], dict[str, str], list[Figure]]:
-    rounds: dict[str, list[Samples]] = {}
+    rounds: dict[str, list[Samples]] = {}  # in the order of the peers, since that is the order of the first round
     skipped: dict[str, str] = {}
     cores = _cores(pinned=flags.processes == 1)
     async with AsyncExitStack() as stack:
@@ -182,12 +186,11 @@ async def _measure(
             except SkippedError as exc:
                 skipped[peer.name] = str(exc)
         for number in range(flags.rounds):
-            for name, proxy in served.items():
+            for name, proxy in in_turn(list(served.items()), number):
                 job = _job(flags, proxy.url, certificate)
                 samples = await run_load([job], {PROXY: proxy.pid}, silent, load_cores)
                 rounds.setdefault(name, []).append(samples)
-                spent = cpu_us(samples).get(PROXY, 0.0)
-                tell(f"round {number + 1} of {flags.rounds}, {name}: {spent:.1f} CPU us a request")
+                tell(f"round {number + 1} of {flags.rounds}, {name}: {_spent(samples):.1f} CPU us a request")
         shares = [share_of_least(peer, served[peer.name].pid) for peer in peers if peer.processes > 1]
     return rounds, skipped, shares
 
@@ -215,9 +218,8 @@ def _job(flags: argparse.Namespace, url: str, certificate: tuple[Path, Path] | N
 def _case(name: str, samples: Sequence[Samples]) -> Case:
     """Return a proxy's figures; that the load was busy all the time does not touch the CPU time of the proxy."""
     case = case_of(name, samples)
-    spread = [cpu_us(each).get(PROXY, 0.0) for each in samples]
-    note = "CPU us by round: " + " ".join(f"{each:.1f}" for each in spread)
-    if "generator-bound" in case.invalid:
+    note = "CPU us by round: " + " ".join(f"{_spent(each):.1f}" for each in samples)
+    if case.invalid.startswith(GENERATOR_BOUND):
         return changed(case, invalid="", note=f"{note}; the load was the limit, so requests a second say nothing")
     return changed(case, note=note)
 

@@ -5,7 +5,8 @@ them within its limit, and meanwhile good traffic must not fail nor wait. The cl
 closed is read from the relay's end in the kernel's table, since a client that does not read cannot tell.
 
 Good traffic is measured twice. While they arrive, the relay carries some gigabyte of answers that nobody will read;
-what is held against the limit is the time in which all of them are there and wait.
+what is held against the limit is the time after that. Whoever is closed then comes again at once, so the crowd stays
+as large as it was, and the relay has to take in again what it has closed. How many were there on average is a figure.
 """
 
 import argparse
@@ -25,8 +26,9 @@ from bench.arrivals import Arrivals
 from bench.engine import Samples, Say, run_load
 from bench.idle import SOURCES, SPARE_DESCRIPTORS, raise_descriptor_limit
 from bench.job import Job
+from bench.options import count, positive
 from bench.output import add_options, deliver, say, silent
-from bench.result import Case, Figure, Result, case_of
+from bench.result import GENERATOR_BOUND, Case, Figure, Result, case_of
 from bench.stub import LARGE_REQUEST_BYTES
 from bench.targets import Place, Target, relay_alone
 from bench.workload import head_of
@@ -40,6 +42,8 @@ DRIP_SECONDS: Final = 1.0
 SMALL_BUFFER: Final = 4096  # octets of receive buffer, of a client that does not read
 SLACK_SECONDS: Final = 3.5  # the relay's clock, the two seconds in which it reads on after a refusal, and our own tick
 BASELINE_SECONDS: Final = 5.0
+EARLY_SHARE: Final = 0.5  # of its limit; a client that is closed before that was refused, and shows nothing of slowness
+FULL_SHARE: Final = 0.9  # of the crowd, on average; the rest is between its end and our next look
 MAX_SLOWDOWN: Final = 2.0  # of the p99 of good traffic, as the project promises
 FLOOR_MS: Final = 1.0  # a p99 below this is noise, and twice of it as well
 SILENT, HEAD, BODY, READER = "silent", "dripping head", "dripping body", "slow reader"
@@ -60,9 +64,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--clients", type=int, default=1000, metavar="N", help="a quarter of each kind (default: 1000)")
-    add("--rate", type=float, default=200.0, metavar="N", help="good requests a second (default: 200)")
-    add("--timeout", type=float, metavar="S", help="the relay's header, body and send timeouts (default: its own)")
+    add("--clients", type=count, default=1000, metavar="N", help="a quarter of each kind (default: 1000)")
+    add("--rate", type=positive, default=200.0, metavar="N", help="good requests a second (default: 200)")
+    add("--timeout", type=positive, metavar="S", help="the relay's header, body and send timeouts (default: its own)")
     add_options(parser)
     parser.set_defaults(act=act)
 
@@ -79,6 +83,8 @@ def act(flags: argparse.Namespace) -> int:
 class SlowClient:
     """One socket that is in no hurry; seconds of the monotonic clock."""
 
+    number: int
+    """Its place in the crowd, which another one takes after it."""
     kind: str
     peer: socket.socket
     began: float
@@ -103,33 +109,48 @@ class Attack:
     """All slow clients of one run."""
 
     target: Target
-    clients: list[SlowClient] = field(default_factory=list)
+    crowd: dict[int, SlowClient] = field(default_factory=dict)
+    """Those that are there, by their places."""
+    closed: list[SlowClient] = field(default_factory=list)
+    present: list[float] = field(default_factory=list)
+    """How many were there before each look, once all had arrived and until good traffic had been measured."""
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when good traffic has been measured."""
 
     async def run(self, count: int, longest: float) -> None:
-        """Open them all, and keep on until each was closed or has had its time."""
-        began, host = monotonic(), self.target.url.split("/")[2]
-        looked_at = began
-        deadline = began + opening_seconds(count) + longest + SLACK_SECONDS
-        while (now := monotonic()) < deadline:
+        """Open them all, and keep the crowd full until each had its time and good traffic has been measured."""
+        began = looked_at = monotonic()
+        full = began + opening_seconds(count)
+        arrived = 0
+        while (now := monotonic()) < full + longest + SLACK_SECONDS or not self.enough.is_set():
             due = min(count, int((now - began) * OPENED_PER_SECOND) + 1)
-            for number in range(len(self.clients), due):
-                self.clients.append(await self._open(KINDS[number % len(KINDS)], number))
+            for number in range(arrived, due):
+                self.crowd[number] = await self._open(number)
+            arrived = due
             if now >= looked_at + TICK_SECONDS:
                 looked_at = now
-                self._step_all(host)
-                if due == count and all(client.closed_after is not None for client in self.clients):
-                    break
+                gone = self._step_all()
+                if arrived == count and not self.enough.is_set():
+                    self.present.append((len(self.crowd) + count) / 2)  # who is gone went half a tick ago, on average
+                for number in gone:
+                    self.crowd[number] = await self._open(number)
             await asyncio.sleep(1 / OPENED_PER_SECOND if due < count else TICK_SECONDS)
-        for client in self.clients:
+        for client in self.crowd.values():
             client.peer.close()
 
-    def _step_all(self, host: str) -> None:
-        here = established(Path("/proc/net/tcp").read_text(), host)
-        for client in self.clients:
-            if client.closed_after is None:
-                client.step(monotonic(), served=client.peer.getsockname() in here)
+    def _step_all(self) -> list[int]:
+        """Let each of them go on, and return the places of those that were closed."""
+        here = established(Path("/proc/net/tcp").read_text(), self.target.url.split("/")[2])
+        for client in self.crowd.values():
+            client.step(monotonic(), served=client.peer.getsockname() in here)
+        gone = [client for client in self.crowd.values() if client.closed_after is not None]
+        self.closed += gone
+        for client in gone:
+            del self.crowd[client.number]
+        return [client.number for client in gone]
 
-    async def _open(self, kind: str, number: int) -> SlowClient:
+    async def _open(self, number: int) -> SlowClient:
+        kind = KINDS[number % len(KINDS)]
         peer = socket.socket()
         peer.setblocking(False)
         if kind == READER:
@@ -150,7 +171,7 @@ class Attack:
                 large = bytes(2 * LARGE_REQUEST_BYTES)
                 whole = head_of(self.target.url, OHTTP_REQ, len(large)) + large
                 await asyncio.get_running_loop().sock_sendall(peer, whole)
-        return SlowClient(kind, peer, monotonic(), drip)
+        return SlowClient(number, kind, peer, monotonic(), drip)
 
 
 def opening_seconds(count: int) -> float:
@@ -181,16 +202,23 @@ def limits_of(timeout: float | None) -> Mapping[str, float]:
     return {SILENT: own.header_timeout, HEAD: own.header_timeout, BODY: own.body_timeout, READER: own.send_timeout}
 
 
-def verdict(clients: Sequence[SlowClient], limits: Mapping[str, float]) -> list[Figure]:
-    """Return for each kind how long the last one was there, and whether all were closed in time."""
+def verdict(clients: Sequence[SlowClient], limits: Mapping[str, float], now: float) -> list[Figure]:
+    """Return for each kind whether all were closed in time, and none before it had been slow.
+
+    A client that is still there at the end counts once it has had its time.
+    """
     figures = []
     for kind in KINDS:
-        times = [client.closed_after for client in clients if client.kind == kind]
-        closed = [time for time in times if time is not None]
-        limit = limits[kind] + SLACK_SECONDS
-        figures.append(Figure(f"{kind}: closed", len(closed), "clients", len(times), len(closed) == len(times)))
-        longest = max(closed, default=0.0)
-        figures.append(Figure(f"{kind}: the last one after", longest, "s", limit, longest <= limit))
+        limit, early = limits[kind] + SLACK_SECONDS, limits[kind] * EARLY_SHARE
+        closed = [each.closed_after for each in clients if each.kind == kind and each.closed_after is not None]
+        late = sum(each.kind == kind and each.closed_after is None and now - each.began > limit for each in clients)
+        due, first, last = len(closed) + late, min(closed, default=0.0), max(closed, default=0.0)
+        whole = bool(closed) and not late
+        figures += [
+            Figure(f"{kind}: closed", len(closed), "clients", due, whole),
+            Figure(f"{kind}: the first one after, at least", first, "s", early, whole and first >= early),
+            Figure(f"{kind}: the last one after", last, "s", limit, whole and last <= limit),
+        ]
     return figures
 
 
@@ -207,12 +235,18 @@ async def _measure(flags: argparse.Namespace, tell: Say) -> tuple[list[Case], li
             async with asyncio.TaskGroup() as group:
                 group.create_task(attack.run(flags.clients, longest))
                 during = [await _good_traffic(flags, target, seconds) for seconds in (arriving, waiting)]
+                attack.enough.set()
+            ended = monotonic()
     names = ("alone", "while they arrive", "while they wait")
     cases = [case_of(name, [samples]) for name, samples in zip(names, [before, *during], strict=True)]
+    if cases[1].invalid.startswith(GENERATOR_BOUND):  # opening so many takes a core, and no limit is held against it
+        cases[1] = replace(cases[1], invalid="", note=cases[1].invalid)
     alone, _, beside = (max(FLOOR_MS, case.latency.p99_ms) for case in cases)
+    present, full = sum(attack.present) / max(1, len(attack.present)), flags.clients * FULL_SHARE
     failures = sum(case.failed.total() + case.dropped for case in during)
     return cases, [
-        *verdict(attack.clients, limits),
+        *verdict([*attack.closed, *attack.crowd.values()], limits, ended),
+        Figure("slow clients there while they wait, at least", present, "clients", full, present >= full),
         Figure("good requests failed", failures, "requests", 0, not failures),
         Figure("p99 while they wait / alone", beside / alone, "times", MAX_SLOWDOWN, beside / alone < MAX_SLOWDOWN),
     ]

@@ -17,6 +17,7 @@ from statistics import fmean, median, pstdev
 from typing import Final
 
 from bench.histogram import MS, percentile
+from seclude.errors import ConfigError
 
 NAMES: Final = ("ttft", "tpot", "itl", "e2el")
 
@@ -69,13 +70,16 @@ def metrics(
 
 
 def parse_goodput(words: Sequence[str]) -> dict[str, float]:
-    """Read limits such as `ttft:500` and `e2el:5000`, in milliseconds; raises ValueError."""
+    """Read limits such as `ttft:500` and `e2el:5000`, in milliseconds; raises ConfigError."""
     limits: dict[str, float] = {}
     for word in words:
         name, _, limit = word.partition(":")
         if name not in NAMES or name == "itl":
-            raise ValueError(f"{word}: expected ttft:MS, tpot:MS or e2el:MS")
-        limits[name] = float(limit)
+            raise ConfigError(f"--goodput: {word}: expected ttft:MS, tpot:MS or e2el:MS")
+        try:
+            limits[name] = float(limit)
+        except ValueError:
+            raise ConfigError(f"--goodput: {word}: {limit} is no number") from None
     return limits
 
 

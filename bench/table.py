@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bench.result import IN_ALL, Case, Result
+from bench.result import IN_ALL, Case, Figure, Result
 
 
 def render(result: Result) -> str:
@@ -24,6 +24,8 @@ def grid(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def _lines(result: Result) -> Iterator[str]:
     machine = result.machine
     yield f"{machine.cpu_model}, {machine.cores} cores, {machine.kernel}, Python {machine.python}, {machine.commit}"
+    if result.config:
+        yield settings(result)
     yield ""
     if result.cases:
         yield from grid(cell_rows(result.cases))
@@ -55,14 +57,15 @@ def _lines(result: Result) -> Iterator[str]:
         yield ""
         yield from grid(
             [
-                ("figure", "value", "unit", "limit", ""),
+                ("figure", "value", "rounds", "unit", "limit", ""),
                 *(
                     (
                         figure.name,
                         f"{figure.value:.2f}",
+                        spread(figure),
                         figure.unit,
                         "" if figure.limit is None else f"{figure.limit:g}",
-                        "" if figure.good else "MISSED",
+                        "UNDECIDED" if figure.undecided else "" if figure.good else "MISSED",
                     )
                     for figure in result.figures
                 ),
@@ -74,21 +77,42 @@ def _lines(result: Result) -> Iterator[str]:
         yield f"invalid: {why}"
 
 
+def settings(result: Result) -> str:
+    """Return what was asked for, in a line."""
+    told = {name: value for name, value in result.config.items() if value not in (None, "", False)}
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
+
+
+def spread(figure: Figure) -> str:
+    """Return between what the values of the rounds were."""
+    return "" if figure.low is None or figure.high is None else f"{figure.low:.2f} to {figure.high:.2f}"
+
+
 def cell_rows(cases: Sequence[Case]) -> list[tuple[str, ...]]:
-    """Return the head and a row for each case."""
+    """Return the head and a row for each case.
+
+    Requests that failed or were dropped have no latency. A percentile that may be one of theirs is higher than the
+    value, and has a ">" before it.
+    """
     return [_HEAD, *(_row(case) for case in cases)]
 
 
-_HEAD: Final = ("", "req/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "service p50", "failed", "dropped")
+_HEAD: Final = (
+    *("", "req/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "service p50"),
+    *("lag p99", "failed", "dropped"),
+)
 
 
 def _row(case: Case) -> tuple[str, ...]:
     latency = case.latency
-    times = (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.p999_ms, latency.max_ms, case.service.p50_ms)
+    times = ((0.5, latency.p50_ms), (0.9, latency.p90_ms), (0.99, latency.p99_ms), (0.999, latency.p999_ms))
+    known = case.answered_share
     return (
         case.name,
         f"{case.completed_per_second:.1f}",
-        *(f"{each:.2f}" for each in times),
+        *(f"{'>' if share > known else ''}{each:.2f}" for share, each in (*times, (1.0, latency.max_ms))),
+        f"{case.service.p50_ms:.2f}",
+        "-" if case.lag_p99_ms is None else f"{case.lag_p99_ms:.2f}",
         str(sum(case.failed.values())),
         str(case.dropped),
     )

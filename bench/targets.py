@@ -27,6 +27,7 @@ RELAY: Final = "relay"
 GATEWAY: Final = "gateway"
 WORKER: Final = "worker"
 DIRECT: Final = "direct"
+ELSEWHERE: Final = "elsewhere"  # all that a result says of a target that was given by its URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +141,10 @@ def need_model(model: Path) -> None:
 async def elsewhere(url: str, trust: Path | None) -> Target:
     """Return a target that others run: the task encapsulated where a trust file is given, opaque octets otherwise."""
     if trust is None:
-        return Target(url, url, WorkloadSpec("opaque"), {})
+        return Target(ELSEWHERE, url, WorkloadSpec("opaque"), {})
     trusted = load_trust(trust)
-    return Target(
-        url, url, WorkloadSpec("encapsulated", key_config=await fetch_key(trusted), origin=trusted.origin), {}
-    )
+    workload = WorkloadSpec("encapsulated", key_config=await fetch_key(trusted), origin=trusted.origin)
+    return Target(ELSEWHERE, url, workload, {})
 
 
 async def fetch_key(trust: Trust) -> bytes:

@@ -5,8 +5,10 @@ library, and the Rust relay comes from its registry and is kept in a cache betwe
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from bench.account import family, pin
 from bench.peers.configs import haproxy as haproxy_config
 from bench.peers.configs import nginx as nginx_config
 from bench.targets import Place
@@ -67,7 +68,7 @@ async def nginx(setting: Setting) -> AsyncIterator[Running]:
     config = _write(folder / "nginx.conf", text)
     # Without -e it would first open the log that it was built with, and without -p read files of the distribution.
     command = [program, "-p", str(folder), "-e", str(folder / "nginx-error.log"), "-c", str(config)]
-    async with _process(setting, port, command) as running:
+    async with serving(setting, port, command) as running:
         yield running
 
 
@@ -79,7 +80,7 @@ async def haproxy(setting: Setting) -> AsyncIterator[Running]:
         raise SkippedError("its configuration here keeps the path")
     program, port = _find("haproxy"), _free_port()
     config = _write(setting.place.folder / "haproxy.cfg", haproxy_config(port, setting.upstream))
-    async with _process(setting, port, [program, "-db", "-f", str(config)]) as running:
+    async with serving(setting, port, [program, "-db", "-f", str(config)]) as running:
         yield running
 
 
@@ -92,7 +93,7 @@ async def go_reverse_proxy(setting: Setting) -> AsyncIterator[Running]:
         source = Path(__file__).parent / "proxy.go"
         await _build([_find("go"), "build", "-o", str(program), str(source)], {"GOFLAGS": "-mod=mod"})
     command = [str(program), "-listen", f"127.0.0.1:{port}", "-upstream", f"http://{setting.upstream}"]
-    async with _process(setting, port, command, {"GOMAXPROCS": "1"}) as running:
+    async with serving(setting, port, command, {"GOMAXPROCS": "1"}) as running:
         yield running
 
 
@@ -111,7 +112,7 @@ async def rust_relay(setting: Setting) -> AsyncIterator[Running]:
         "TOKIO_WORKER_THREADS": "1",
         "RUST_LOG": "off",
     }
-    async with _process(setting, port, [str(program)], environment) as running:
+    async with serving(setting, port, [str(program)], environment) as running:
         yield replace(running, url=f"http://127.0.0.1:{port}/")  # any other path names another gateway
 
 
@@ -168,34 +169,43 @@ async def _build(command: Sequence[str], environment: Mapping[str, str]) -> None
 
 
 @asynccontextmanager
-async def _process(
+async def serving(
     setting: Setting, port: int, command: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Running]:
     """Run a peer for the length of a block."""
+    cores = setting.place.cores.get(PROXY, os.sched_getaffinity(0))
+
+    def begin() -> None:
+        end_with_parent()
+        os.sched_setaffinity(0, cores)  # before its first thread, so that it counts its cores rightly and stays on them
+
     process = await asyncio.create_subprocess_exec(
         *command,
         env={**os.environ, **(environment or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=end_with_parent,
+        start_new_session=True,  # a process group of its own, which can be ended whole
+        preexec_fn=begin,
     )
     try:
         await _until_listening(process, port)
-        for pid in family(process.pid):
-            pin(pid, setting.place.cores.get(PROXY, os.sched_getaffinity(0)))
         scheme = "http" if setting.certificate is None else "https"
         yield Running(f"{scheme}://127.0.0.1:{port}{GATEWAY_PATH}", process.pid)
     finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
+        _signal_group(process.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
                 await process.wait()
+        except TimeoutError:
+            _signal_group(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    """Tell a peer and its children; those that outlive it are the last of its group, which keeps its number taken."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 async def _until_listening(process: asyncio.subprocess.Process, port: int) -> None:

@@ -1,7 +1,7 @@
-"""Accepts connections over TLS, handshakes counted and bounded like connections.
+"""Accepts connections one by one, so that handshakes of TLS are counted and bounded like connections, and none is lost.
 
 asyncio's own servers show a connection to nobody before its handshake is over, so a peer that never ends one would be
-outside every limit.
+outside every limit. And when they close, they reset those that wait in the kernel to be accepted.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from seclude.daemon.tls import HANDSHAKE_SECONDS
+from seclude.daemon.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -18,74 +18,92 @@ AT_ONCE: Final = 64  # connections accepted before others have their turn
 RETRY_SECONDS: Final = 0.2  # where the process has no descriptor left, until some are given back
 
 
-class TLSListener(Generic[P]):
-    """Accepts from one socket, and shows connections to their protocols once they are encrypted."""
+class Listener(Generic[P]):
+    """Accepts from one socket, and shows connections to their protocols once they are encrypted, if they are to be."""
 
     def __init__(
         self,
         sock: socket.socket,
-        context: Callable[[], ssl.SSLContext],
+        context: Callable[[], ssl.SSLContext | None],
         connect: Callable[[object], P | None],
-        shaken: Callable[[P], None],
+        arrived: Callable[[P], None],
     ) -> None:
-        """`connect` makes the protocol for a peer's address, or refuses it; `shaken` gets it when its handshake ended.
+        """`connect` makes the protocol for a peer's address, or refuses it; `arrived` gets it when its handshake ended.
 
         asyncio tells no success from a peer that went away: only the protocol knows whether it got a transport.
         """
         self._socket = sock
         self._context = context
         self._connect = connect
-        self._shaken = shaken
+        self._arrived = arrived
         self._loop = asyncio.get_running_loop()
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
         sock.setblocking(False)
-        self._loop.add_reader(sock.fileno(), self._accept)
+
+    def listen(self) -> None:
+        """Accept whatever comes from now on."""
+        self._retry = None
+        self._loop.add_reader(self._socket.fileno(), self._accept, AT_ONCE)
 
     def close(self) -> None:
-        """Accept no more; handshakes that have begun go on."""
+        """Accept what waits in the kernel, and no more; what was accepted goes on."""
+        if self._socket.fileno() < 0:
+            return
         if self._retry is not None:
             self._retry.cancel()
-        if self._socket.fileno() >= 0:
+        else:
             self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
+        self._accept(None)
+        if self._retry is not None:
+            self._retry.cancel()
+        self._socket.close()
 
     async def finish(self, within: float) -> None:
         """Let handshakes that have begun end, and give up those that take longer than `within` seconds."""
-        if self._handshakes:
-            _, late = await asyncio.wait(self._handshakes, timeout=within)
+        if self._arriving:
+            _, late = await asyncio.wait(self._arriving, timeout=within)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _accept(self) -> None:
-        for _ in range(AT_ONCE):
+    def _accept(self, most: int | None) -> None:
+        while most is None or most > 0:
             try:
                 accepted, peer = self._socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except (BlockingIOError, InterruptedError):
                 return
+            except ConnectionAbortedError:
+                continue
             except OSError:
                 self._loop.remove_reader(self._socket.fileno())
-                self._retry = self._loop.call_later(RETRY_SECONDS, self._resume)
+                self._retry = self._loop.call_later(RETRY_SECONDS, self.listen)
                 return
+            if most is not None:
+                most -= 1
             protocol = self._connect(peer)
             if protocol is None:
                 accepted.close()
                 continue
             accepted.setblocking(False)
-            task = self._loop.create_task(self._shake_hands(accepted, protocol))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            task = self._loop.create_task(self._bring_in(accepted, protocol))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
 
-    def _resume(self) -> None:
-        self._loop.add_reader(self._socket.fileno(), self._accept)
-
-    async def _shake_hands(self, accepted: socket.socket, protocol: P) -> None:
+    async def _bring_in(self, accepted: socket.socket, protocol: P) -> None:
+        context = self._context()
         try:
-            await self._loop.connect_accepted_socket(
-                lambda: protocol, accepted, ssl=self._context(), ssl_handshake_timeout=HANDSHAKE_SECONDS
-            )
+            if context is None:
+                await self._loop.connect_accepted_socket(lambda: protocol, accepted)
+            else:
+                await self._loop.connect_accepted_socket(
+                    lambda: protocol,
+                    accepted,
+                    ssl=context,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                    ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+                )
         except OSError:  # errors of TLS and timeouts among them; what is wrong with a peer's is for the peer to find
             return
         finally:
-            self._shaken(protocol)
+            self._arrived(protocol)

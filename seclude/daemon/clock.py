@@ -49,6 +49,8 @@ class Clock:
 
     def _look(self) -> None:
         now = self._loop.time()
-        for timed in [each for each in self._timed if each.deadline <= now]:
-            timed.expire(now)
-        self._timer = self._loop.call_later(self._tick, self._look) if self._timed else None
+        try:
+            for timed in [each for each in self._timed if each.deadline <= now]:
+                timed.expire(now)
+        finally:  # one that fails must not take from all others the end of their time
+            self._timer = self._loop.call_later(self._tick, self._look) if self._timed else None

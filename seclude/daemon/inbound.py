@@ -8,24 +8,21 @@ It decides nothing about a request but whether it is one. A connection belongs t
 """
 
 import asyncio
-from collections.abc import Callable
 from enum import Enum, auto
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from seclude.daemon.clock import NEVER, Clock
-from seclude.daemon.http1 import HEAD_END, Chunks, HeadError, RequestHead
-from seclude.daemon.limits import ServerLimits
-from seclude.daemon.load import Load
+from seclude.daemon.clock import NEVER
+from seclude.daemon.heads import HeadFinder
+from seclude.daemon.home import SLOW_HEAD, UNREAD_ANSWER, Home
+from seclude.daemon.http1 import Chunks, HeadError, RequestHead
 from seclude.daemon.messages import Response
 from seclude.daemon.problems import PeerTimeoutError, RateError, refusal
-from seclude.daemon.transaction import Observer, Transaction
+from seclude.daemon.transaction import Transaction
 from seclude.errors import DecodeError, TooLargeError
 
 if TYPE_CHECKING:
     from seclude.daemon.quota import Quota
-
-HEAD_END_LENGTH: Final = len(HEAD_END)
 
 
 class Phase(Enum):
@@ -41,30 +38,9 @@ class Phase(Enum):
 HEAD, BODY, ANSWER, LINGER, CLOSED = Phase  # as names of the module, which are found faster than members
 
 
-class Home(Protocol):
-    """What all connections of one server share."""
-
-    limits: ServerLimits
-    load: Load
-    clock: Clock
-    retiring: bool
-    date_field: str
-    busy: int
-    """How many requests have begun and not ended."""
-    when_idle: asyncio.Event | None
-    """Set whenever that becomes none, while somebody waits for it."""
-
-    @property
-    def observe(self) -> Observer | None: ...
-
-    @property
-    def handle(self) -> Callable[[Transaction], None]: ...
-
-    def handler_failed(self, exc: Exception) -> None: ...
-
-    def opened(self, connection: "Connection", transport: asyncio.Transport) -> None: ...
-
-    def closed(self, connection: "Connection") -> None: ...
+# Why no more is read for now.
+NEXT_HOP: Final = 1  # it takes the body more slowly than it comes
+TURN: Final = 2  # what was sent ahead waits until the answers before it are out
 
 
 class Connection(asyncio.Protocol):
@@ -80,18 +56,21 @@ class Connection(asyncio.Protocol):
     _transport: asyncio.Transport | None = None
     _transaction: Transaction | None = None
     _data = b""  # of a head that is not whole, or of what was sent ahead
-    _head: RequestHead | None = None  # of the request before
     _chunks: Chunks | None = None  # of a chunked body
     _remaining = 0  # octets that a body with a length still has
     _body_began = 0.0
-    _closing = False
-    _paused = False
+    _served = False  # whether a head came
+    _closing = False  # whether an answer has said so
+    _retired = False  # whether the next one will
+    _held = 0  # reasons why no more is read
+    _congested = False  # whether the peer leaves lying what it was sent
     _running = False
 
     def __init__(self, home: Home) -> None:
         self._home: Final = home
         self.limits: Final = home.limits
         self.load: Final = home.load
+        self._heads = HeadFinder(home.limits)
 
     @property
     def made(self) -> bool:
@@ -120,10 +99,11 @@ class Connection(asyncio.Protocol):
             self._run()
         elif self._phase is ANSWER:  # sent ahead: it waits, and no more of it is read
             self._data += data
-            self.pause_body()
+            self._hold(TURN)
 
     def pause_writing(self) -> None:
-        """Give the peer its time to take what was written."""
+        """Give the peer its time to take what was written; until then it is answered nothing more."""
+        self._congested = True
         self._send_by = self._home.clock.now() + self.limits.send_timeout
         self._wait_until(self._read_by)
         if self._transaction is not None and self._transaction.carrier is not None:
@@ -131,21 +111,25 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Go on."""
+        self._congested = False
         self._send_by = NEVER
         self._wait_until(self._read_by)
         if self._transaction is not None and self._transaction.carrier is not None:
             self._transaction.carrier.client_relieved()
+        elif self._phase is HEAD:
+            self._release(TURN)
+            self._run()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give up what the peer can no longer be told."""
         self._phase = CLOSED
         self._data = b""
         self._home.clock.discard(self)
+        self._home.closed(self)
         if self.quota is not None:
             self.quota.leave()
         if self._transaction is not None:
             self._transaction.lose_client()
-        self._home.closed(self)
 
     # From the clock.
 
@@ -155,6 +139,10 @@ class Connection(asyncio.Protocol):
             self._wait_until(NEVER)
             return
         if self._send_by <= now or self._phase is not BODY or self._transaction is None:
+            if self._send_by <= now:
+                self._home.dropping(UNREAD_ANSWER)
+            elif self._phase is HEAD and (self._data or not self._served):
+                self._home.dropping(SLOW_HEAD)
             self.abort()
             return
         taken = self._transaction.taken
@@ -172,25 +160,16 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def pause_body(self) -> None:
-        """Read no more for now; the peer's time stands still, since it is not the one who is slow."""
-        if not self._paused and self._phase is not CLOSED and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-            self._wait_until(NEVER)
+        """Read no more for now, since the next hop is slow."""
+        self._hold(NEXT_HOP)
 
     def resume_body(self) -> None:
         """Read on, with new time for what is left of a body."""
-        if self._paused and self._phase is not CLOSED and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-            if self._phase is BODY and self._transaction is not None:
-                now = self._home.clock.now()
-                self._body_began = now - self._transaction.taken / self.limits.min_body_rate
-                self._wait_until(now + self.limits.body_timeout)
+        self._release(NEXT_HOP)
 
     def last_fields(self, request: RequestHead) -> str:
         """Return the fields that say when the answer was made and whether it ends the connection."""
-        if self._closing or self._home.retiring or not request.keep_alive or self._phase is BODY:
+        if self._retired or self._home.retiring or not request.keep_alive or self._phase is BODY:
             self._closing = True
             return f"{self._home.date_field}Connection: close\r\n"
         return self._home.date_field if request.is_http11 else f"{self._home.date_field}Connection: keep-alive\r\n"
@@ -214,13 +193,14 @@ class Connection(asyncio.Protocol):
         if broken:
             self.abort()
         elif self._closing or self._phase is BODY:
-            self._end(linger=self._phase is BODY)
+            self._end(linger=self._phase is BODY or self._held != 0)
         else:
             self._phase = HEAD
             self._read_by = until = home.clock.now() + self.limits.keepalive
             self.deadline = until if until < self._send_by else self._send_by
-            if self._paused or self._data:
-                self.resume_body()
+            if self._held:
+                self._release(NEXT_HOP | TURN)
+            if self._data:
                 self._run()
 
     # Its own.
@@ -231,8 +211,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def retire(self) -> None:
-        """Let the next answer end the connection."""
-        self._closing = True
+        """Let the next answer end the connection, and say so."""
+        self._retired = True
 
     def end_if_idle(self) -> None:
         """Close a connection on which nothing is under way."""
@@ -250,39 +230,28 @@ class Connection(asyncio.Protocol):
             return
         self._running = True
         try:
-            while self._phase is HEAD and self._data and self._take_head():
+            while self._phase is HEAD and self._data and not self._congested and self._take_head():
                 pass
         finally:
             self._running = False
+        if self._congested and self._phase is HEAD and self._data:
+            self._hold(TURN)
 
     def _take_head(self) -> bool:
         """Take one request from the front of the data; returns whether its head was whole."""
-        data, head = self._data, self._head
-        if head is not None and data.startswith(head.raw):  # what a client sends again is not read again
-            self._data = b""
-            self._serve(head, data[len(head.raw) :])
-            return True
-        end = data.find(HEAD_END)
-        if end < 0 and len(data) <= self.limits.max_head_bytes and _may_become_head(data):
-            if self._read_by - self._home.clock.now() > self.limits.header_timeout:  # it was idle until now
-                self._wait_for_peer(self.limits.header_timeout)
-            return False
-        end += HEAD_END_LENGTH
-        self._data = b""
         try:
-            head = self._head = self._read_head(data[:end], len(data))
+            found = self._heads.take(self._data)
         except HeadError as exc:
             self._refuse(exc.answer)
             return True
-        self._serve(head, data[end:])
+        if found is None:
+            if self._read_by - self._home.clock.now() > self.limits.header_timeout:  # it was idle until now
+                self._wait_for_peer(self.limits.header_timeout)
+            return False
+        self._data = b""
+        self._served = True
+        self._serve(*found)
         return True
-
-    def _read_head(self, raw: bytes, received: int) -> RequestHead:
-        limits = self.limits
-        if not HEAD_END_LENGTH <= len(raw) <= limits.max_head_bytes:
-            too_large = received > limits.max_head_bytes
-            raise HeadError("head too large" if too_large else "no head", 431 if too_large else 400)
-        return RequestHead(raw, limits.max_fields)
 
     def _serve(self, request: RequestHead, rest: bytes) -> None:
         """Hand a request to the handler, and to its carrier what is there of the body."""
@@ -368,7 +337,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._phase = LINGER
-        self._paused = False
+        self._held = 0
         if not linger:
             self._wait_for_peer(self.limits.send_timeout)  # for the answer to leave, at most
             self._transport.close()
@@ -378,17 +347,36 @@ class Connection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
+    def _hold(self, reason: int) -> None:
+        """Read no more for now; the peer's time stands still, since it is not the one who is slow."""
+        if self._phase is CLOSED or self._transport is None:
+            return
+        if not self._held:
+            self._transport.pause_reading()
+            self._wait_until(NEVER)
+        self._held |= reason
+
+    def _release(self, reason: int) -> None:
+        """Read on, if nothing else stands against it."""
+        if self._phase is CLOSED or self._transport is None or not self._held:
+            return
+        self._held &= ~reason
+        if self._held:
+            return
+        self._transport.resume_reading()
+        if self._phase is BODY and self._transaction is not None:
+            now = self._home.clock.now()
+            self._body_began = now - self._transaction.taken / self.limits.min_body_rate
+            self._wait_until(now + self.limits.body_timeout)
+        elif self._phase is HEAD:
+            self._wait_for_peer(self.limits.keepalive)
+
     def _wait_for_peer(self, seconds: float) -> None:
         self._wait_until(self._home.clock.now() + seconds)
 
     def _wait_until(self, time: float) -> None:
         self._read_by = time
         self.deadline = time if time < self._send_by else self._send_by
-
-
-def _may_become_head(data: bytes) -> bool:
-    """Whether it is worth waiting for more: TLS, other protocols and bare line feeds never become a head."""
-    return data[:1].isalpha() and data.count(b"\n") == data.count(b"\r\n")
 
 
 def _render_refusal(response: Response, date_field: str) -> bytes:

@@ -174,7 +174,9 @@ class Outbound(asyncio.Protocol):
     _head: AnswerHead | None = None  # of the answer before
     _announced = False
     _paused = False
-    _closed = False
+    _congested = False  # whether octets of a request wait to be sent
+    closed = False
+    """Whether it is of no more use."""
     _transport: asyncio.Transport | None = None
 
     def __init__(self, clock: Clock, idle: Callable[["Outbound"], None], gone: Callable[["Outbound"], None]) -> None:
@@ -186,7 +188,7 @@ class Outbound(asyncio.Protocol):
 
     def carry(self, attempt: Attempt) -> bool:
         """Send an attempt over this connection; returns whether it was free for that."""
-        if self._attempt is not None or self._closed or self._transport is None:
+        if self._attempt is not None or self.closed or self._transport is None:
             return False
         self._attempt = attempt
         self._announced = False
@@ -222,17 +224,24 @@ class Outbound(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Hold the request back."""
+        self._congested = True
         if self._attempt is not None and self._attempt.receiver is not None:
             self._attempt.receiver.upstream_congested()
 
     def resume_writing(self) -> None:
         """Let it come."""
+        self._congested = False
         if self._attempt is not None and self._attempt.receiver is not None:
             self._attempt.receiver.upstream_relieved()
 
+    def eof_received(self) -> None:
+        """End it: what breaks off in the middle is broken, and must not wait for what is still to be sent."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """End with it what it carried."""
-        self._closed = True
+        self.closed = True
         self._clock.discard(self)
         attempt, self._attempt = self._attempt, None
         self._gone(self)
@@ -243,25 +252,25 @@ class Outbound(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Pass octets to the transport."""
-        if self._transport is not None and not self._closed:
+        if self._transport is not None and not self.closed:
             self._transport.write(data)
 
     def pause_reading(self) -> None:
         """Read no more for now."""
-        if not self._paused and self._transport is not None and not self._closed:
+        if not self._paused and self._transport is not None and not self.closed:
             self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self._paused and self._transport is not None and not self._closed:
+        if self._paused and self._transport is not None and not self.closed:
             self._paused = False
             self._transport.resume_reading()
 
     def drop(self) -> None:
         """Close at once, and let what it carried go."""
         self._attempt = None
-        self._closed = True
+        self.closed = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -270,7 +279,7 @@ class Outbound(asyncio.Protocol):
         if self._attempt is not None:
             self._attempt.expire()
         elif self._transport is not None:
-            self._closed = True
+            self.closed = True
             self._transport.close()
 
     def _read_on(self, reader: AnswerReader, attempt: Attempt, receiver: Receiver, data: bytes) -> None:
@@ -296,7 +305,7 @@ class Outbound(asyncio.Protocol):
         attempt.detach()
         if self._paused:
             self.resume_reading()
-        if keep and attempt.complete and head.keep_alive:
+        if keep and attempt.complete and head.keep_alive and not self._congested:
             self._idle(self)
         else:
             self.drop()

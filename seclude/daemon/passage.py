@@ -2,7 +2,7 @@
 
 Both ways at once, each as fast as the slower side takes it. A request that is small is passed on when it is whole, in
 one write: then a client that sends slowly holds nothing but its own connection, and the sizes and times of its packets
-say nothing to the next hop. A longer one is passed on as it comes.
+say nothing to the next hop. A longer one is passed on as it comes, once there is so much of it.
 
     client ──body──▶ Transaction ──▶ Passage ──▶ Attempt ──▶ next hop
     client ◀──write── Transaction ◀── Passage ◀── Outbound ◀── next hop
@@ -169,11 +169,10 @@ class Passage(ABC, Generic[Party]):
     # Its own.
 
     def _wait_or_start(self, octets: int) -> None:
-        length = self.transaction.request.content_length
         if not self._complete:
             self.transaction.hold(octets)
             self._waiting += octets
-            if self._size <= WHOLE and (length is None or length <= WHOLE):
+            if self._size <= WHOLE:
                 return
         elif not self._size:
             raise DecodeError("empty request")
@@ -188,6 +187,10 @@ class Passage(ABC, Generic[Party]):
         if piece:
             if not self.transaction.begun:
                 self.transaction.begin(kind, head.content_length)
+            if self.transaction.done:  # it cannot be told to this client
+                self.discard_attempt()
+                self._release()
+                return
             self.transaction.write(piece)
         if not ended:
             return

@@ -80,7 +80,8 @@ async def supervise(command: Sequence[str], config: Supervised, stop: Stop, log:
         await stop.wait()
         for sock in sockets:  # or connections would wait at them for nobody
             sock.close()
-        _tell(children, signal.SIGTERM)
+        for child in children:
+            child.end()
         statuses = [await each for each in keeping]
         telling.cancel()
     return REFUSED_STATUS if REFUSED_STATUS in statuses else 0
@@ -94,6 +95,7 @@ class _Child:
         self.announced: Final = asyncio.Event()
         self.admin = ""
         self.process: asyncio.subprocess.Process | None = None
+        self._told: asyncio.subprocess.Process | None = None
         self._command = command
         self._socket = sock
 
@@ -126,6 +128,12 @@ class _Child:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(number)
 
+    def end(self) -> None:
+        """Tell it to stop, once: a second time would mean at once."""
+        if self._told is not self.process:
+            self._told = self.process
+            self.tell(signal.SIGTERM)
+
 
 def _tell(children: Sequence[_Child], number: signal.Signals) -> None:
     for child in children:
@@ -139,8 +147,8 @@ async def _keep(child: _Child, stop: Stop, log: Log) -> int:
     while True:
         began = loop.time()
         status = await _live(child, stop)
-        if status == REFUSED_STATUS:
-            stop.request()
+        if status == REFUSED_STATUS and not child.announced.is_set():
+            stop.request()  # starting again will not help; one that ran may run again, once its files are mended
         if stop.requested:
             return status
         log.event("process_ended", process=child.number, status=status)
@@ -157,10 +165,10 @@ async def _live(child: _Child, stop: Stop) -> int:
     """Run a process from its start to its end; return its exit status."""
     try:
         await child.start()
-    except OSError:  # no process or no memory left, for now
+    except (OSError, ValueError):  # no process or no memory left, for now; or the socket is closed: all ends
         return START_FAILED
     if stop.requested:
-        child.tell(signal.SIGTERM)
+        child.end()
     assert child.process is not None
     return await child.process.wait()
 

@@ -1,6 +1,6 @@
 """The HTTP/1.1 server under every daemon: one address, its connections, and how they end.
 
-It passes a handler only what `http1.RequestReader` names, adds no field of its own but Date and those of framing, and
+It passes a handler only what `http1.RequestHead` names, adds no field of its own but Date and those of framing, and
 logs nothing about a peer.
 """
 
@@ -8,14 +8,16 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from email.utils import formatdate
 from time import time
 from typing import TYPE_CHECKING, Final
 
-from seclude.daemon.accepting import TLSListener
+from seclude.daemon.accepting import Listener
 from seclude.daemon.addresses import PLAINTEXT, parse_listen, require_local
 from seclude.daemon.clock import NEVER, Clock
+from seclude.daemon.home import DROPPED, FULL, NO_HANDSHAKE, TOO_MANY
 from seclude.daemon.inbound import Connection
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.listening import BACKLOG, bind, bound_to
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from seclude.daemon.quota import Quotas
 
 ARRIVAL_GRACE: Final = 0.5  # seconds; a request sent before its client could know of the end arrives within this
-FULL, TOO_MANY, NO_HANDSHAKE = "full", "too_many_from_one_address", "no_handshake"
 
 
 class Server:
@@ -58,11 +59,12 @@ class Server:
         self._quotas = quotas
         self._tls = tls
         self._insecure_plaintext = insecure_plaintext
-        self._listener: asyncio.Server | TLSListener[Connection] | None = None
-        self.dropped: Final = dict.fromkeys((FULL, TOO_MANY, NO_HANDSHAKE), 0)
-        """How many connections were dropped before they could ask anything, by reason."""
+        self._listener: Listener[Connection] | None = None
+        self._plain: asyncio.Server | None = None
+        self.dropped: Final = dict.fromkeys(DROPPED, 0)
+        """How many connections were dropped without an answer, by reason."""
         self._open: set[Connection] = set()
-        self._handshakes = 0
+        self._arriving: set[Connection] = set()  # whose handshake is under way
         self._none_open = asyncio.Event()
         self._none_open.set()
         self.busy = 0
@@ -95,7 +97,7 @@ class Server:
         self.clock.add(self)
         try:
             (sock,) = bind(address)
-            self._listener = await self._listen(sock)
+            await self._listen(sock)
         except OSError as exc:
             raise ConfigError(f"cannot listen on {address}: {_cause(exc)}") from exc
         return bound_to(sock)
@@ -103,47 +105,53 @@ class Server:
     def renew_tls(self) -> None:
         """Read certificates again for connections from now on; raises ConfigError, and stays as it was then.
 
-        Those that are open end with their next answer, so whoever is no longer let in is soon out.
+        Those that are there end with their next answer, so whoever is no longer let in is soon out.
         """
         if self._tls is not None:
             self._tls.renew()
-            for connection in self._open:
+            for connection in self._open | self._arriving:
                 connection.retire()
 
-    async def _listen(self, sock: socket.socket) -> asyncio.Server | TLSListener[Connection]:
+    async def _listen(self, sock: socket.socket) -> None:
+        self._listener = Listener(sock, self._context, self._connect, self._arrived)
         if self._tls is not None:
-            tls = self._tls
-            return TLSListener(sock, lambda: tls.context, self._connect_tls, self._handshake_ended)
-        loop = asyncio.get_running_loop()
+            self._listener.listen()
+            return
+        loop, own = asyncio.get_running_loop(), sock.dup()  # asyncio's way costs less for each connection
+        own.setblocking(False)
         if sock.family == socket.AF_UNIX:
-            return await loop.create_unix_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
-        return await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
+            self._plain = await loop.create_unix_server(lambda: Connection(self), sock=own, backlog=BACKLOG)
+        else:
+            self._plain = await loop.create_server(lambda: Connection(self), sock=own, backlog=BACKLOG)
 
-    def _connect_tls(self, peer: object) -> Connection | None:
+    def _context(self) -> ssl.SSLContext | None:
+        return None if self._tls is None else self._tls.context
+
+    def _connect(self, peer: object) -> Connection | None:
         """Take in a connection before its handshake."""
         connection = Connection(self)
         if not self._take_in(connection, peer):
             return None
-        self._handshakes += 1
+        self._arriving.add(connection)
         return connection
 
-    def _handshake_ended(self, connection: Connection) -> None:
-        self._handshakes -= 1
+    def _arrived(self, connection: Connection) -> None:
+        self._arriving.discard(connection)
         if not connection.made:
-            self.dropped[NO_HANDSHAKE] += 1
+            self.dropping(NO_HANDSHAKE)
             if connection.quota is not None:
                 connection.quota.leave()
 
     def _take_in(self, connection: Connection, peer: object) -> bool:
         """Count a connection with its address; returns whether there is room for it."""
-        if len(self._open) + self._handshakes >= self.limits.max_connections:
-            self.dropped[FULL] += 1
+        if len(self._open) + len(self._arriving) >= self.limits.max_connections:
+            self.dropping(FULL)
             return False
         quotas = self._quotas
         if quotas is not None and isinstance(peer, tuple) and quotas.counts(peer[0]):  # a Unix socket has no address
             connection.quota = quotas.enter(peer[0], self.clock.now())
             if connection.quota is None:
-                self.dropped[TOO_MANY] += 1
+                self.dropping(TOO_MANY)
                 return False
         return True
 
@@ -156,6 +164,8 @@ class Server:
     def stop_accepting(self) -> None:
         """Close the listener; requests on open connections are still served, and end them."""
         self.retiring = True
+        if self._plain is not None:
+            self._plain.close()
         if self._listener is not None:
             self._listener.close()
 
@@ -166,11 +176,12 @@ class Server:
             return True
         now = asyncio.get_running_loop().time()
         deadline = now + within
-        if isinstance(self._listener, TLSListener):
-            await self._listener.finish(min(within, ARRIVAL_GRACE))
+        await self._listener.finish(min(within, ARRIVAL_GRACE))
         await _reached(self._none_open, min(deadline, now + ARRIVAL_GRACE))
-        self.when_idle = asyncio.Event()
-        finished = not self.busy or await _reached(self.when_idle, deadline)
+        finished = True
+        while self.busy and finished:  # one may begin at the very moment at which the last one ends
+            self.when_idle = asyncio.Event()
+            finished = await _reached(self.when_idle, deadline)
         for connection in list(self._open):
             connection.give_up()
             connection.end_if_idle()
@@ -185,8 +196,7 @@ class Server:
 
     def opened(self, connection: Connection, transport: asyncio.Transport) -> None:
         """Take in a connection, or drop it where there is no room for it."""
-        # Over TLS it was taken in before its handshake.
-        if self._tls is None and not self._take_in(connection, transport.get_extra_info("peername")):
+        if connection not in self._arriving and not self._take_in(connection, transport.get_extra_info("peername")):
             connection.abort()
         self._open.add(connection)
         self._none_open.clear()
@@ -196,6 +206,10 @@ class Server:
         self._open.discard(connection)
         if not self._open:
             self._none_open.set()
+
+    def dropping(self, reason: str) -> None:
+        """Count a connection that is dropped without an answer."""
+        self.dropped[reason] += 1
 
     def handler_failed(self, exc: Exception) -> None:
         """Log a bug by its class."""

@@ -16,6 +16,7 @@ from msgspec import Struct
 from seclude.errors import ConfigError
 
 HANDSHAKE_SECONDS: Final = 10.0  # two round trips; as long as a head may take
+SHUTDOWN_SECONDS: Final = 1.0  # for the other side to say that it closes too; many never do
 OTHERS: Final = stat.S_IROTH | stat.S_IWOTH
 _STEPS: Final = 4  # more than a handshake with oneself takes
 

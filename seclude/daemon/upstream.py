@@ -5,7 +5,6 @@ decompresses nothing and reads no proxy settings from the environment.
 """
 
 import asyncio
-import ssl
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -15,7 +14,7 @@ from seclude.daemon.clock import Clock
 from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.messages import UpstreamResponse
 from seclude.daemon.outbound import Attempt, ExchangeError, Outbound, Receiver
-from seclude.daemon.tls import ClientCertificates, ClientTLS
+from seclude.daemon.tls import SHUTDOWN_SECONDS, ClientCertificates, ClientTLS
 from seclude.errors import ConfigError
 
 MAX_ANSWER_BYTES: Final = (1 << 20) + (1 << 16)  # octets; as the largest request, which no answer of a model nears
@@ -155,7 +154,7 @@ class Upstream:
     async def _connect(self, attempt: Attempt, began: float) -> None:
         """Make a connection for an attempt; whatever comes of it, the attempt hears of it."""
         limit = min(began + self._timeouts.connect, attempt.deadline)
-        if len(self._open) >= MAX_CONNECTIONS:
+        if self.connections > MAX_CONNECTIONS:
             attempt.fail("too many connections to the next hop", sent=False, answered=False)
             return
         try:
@@ -163,12 +162,15 @@ class Upstream:
                 connection = await self._dial()
         except TimeoutError:
             attempt.expire(connecting=True)
-        except (OSError, ssl.SSLError):  # their texts hold addresses
+        except Exception:  # noqa: BLE001 - whatever it is, the attempt must hear of it; its text may hold an address
             attempt.fail("no connection to the next hop", sent=False, answered=False)
         except asyncio.CancelledError:
             attempt.fail("the pool was closed", sent=False, answered=False)
             raise
         else:
+            if connection.closed:  # it spoke before it was asked, or was gone at once
+                attempt.fail("the next hop broke off", sent=False, answered=False)
+                return
             self._open.add(connection)
             if attempt.over:
                 self._free(connection)
@@ -185,7 +187,12 @@ class Upstream:
         else:
             context = self._tls.context
             _, connection = await loop.create_connection(
-                self._make, target.host, target.port, ssl=context, server_hostname=target.host
+                self._make,
+                target.host,
+                target.port,
+                ssl=context,
+                server_hostname=target.host,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
         return connection
 

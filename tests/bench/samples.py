@@ -12,7 +12,7 @@ from bench.result import Result, case_of, steps_of
 MACHINE = Machine("a processor", 2, "Linux 6", "3.11", "0123456789ab", {"seclude": "0.1.0"})
 
 
-def samples(latencies_ms: Sequence[float], *, failed: int = 0, **cpu_us: float) -> Samples:
+def samples(latencies_ms: Sequence[float], *, failed: int = 0, dropped: int = 0, **cpu_us: float) -> Samples:
     """A second in which requests took so long, and parties so many CPU microseconds for each of them."""
     latency = array("q", (round(each * MS) for each in latencies_ms))
     count = len(latency)
@@ -23,7 +23,8 @@ def samples(latencies_ms: Sequence[float], *, failed: int = 0, **cpu_us: float) 
         first=latency[:],
         done=array("q", (n * 1_000_000_000 // max(1, count) for n in range(count))),
         failed=Counter({"status 503": failed} if failed else {}),
-        offered=count + failed,
+        dropped=dropped,
+        offered=count + failed + dropped,
         completed=count,
         cpu_ns={party: round(spent * 1000 * count) for party, spent in cpu_us.items()},
     )

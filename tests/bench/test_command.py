@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench import run as run_command
 from bench.main import COMMANDS, main
 from bench.result import read
 
@@ -15,7 +16,7 @@ def run(tmp_path: Path, *arguments: str) -> int:
     return main([*arguments, "--json", str(tmp_path / "result.json")])
 
 
-@pytest.mark.parametrize("command", ["run", "ladder", "peers", "idle", "slow", "compare"])
+@pytest.mark.parametrize("command", ["run", "ladder", "peers", "idle", "slow", "hpke", "compare"])
 def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -24,7 +25,7 @@ def test_every_command_explains_itself_with_an_example(command: str, capsys: pyt
 
 
 def test_there_is_no_command_without_a_test_of_its_help() -> None:
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
 
 
 def test_no_command_is_wrong_usage() -> None:
@@ -38,9 +39,44 @@ def test_an_unknown_target_is_wrong_usage(capsys: pytest.CaptureFixture[str]) ->
     assert "moon" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--check", "0"],
+        ["run", "--seconds", "0"],
+        ["run", "--rate", "nan"],
+        ["run", "--warmup", "-1"],
+        ["ladder", "--rounds", "0"],
+        ["peers", "--connections", "x"],
+        ["idle", "--connections", "0"],
+        ["slow", "--timeout", "inf"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_makes_no_load_is_wrong_usage(words: list[str]) -> None:
+    target = ["--target", "relay"] if words[0] == "run" else []
+    with pytest.raises(SystemExit) as ended:
+        main([*words, *target])
+    assert ended.value.code == 2
+
+
+def test_a_ramp_without_an_end_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--target", "http://127.0.0.1:1/", "--arrivals", "ramp", *QUICK]) == 2
+    assert "--to-rate" in capsys.readouterr().err
+
+
+def test_an_error_in_our_own_code_is_not_taken_for_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(_: object) -> int:
+        raise ValueError("ours")
+
+    monkeypatch.setattr(run_command, "act", act)
+    with pytest.raises(ValueError, match="ours"):
+        main(["run", "--target", "relay"])
+
+
 @pytest.mark.parametrize("arrivals", ["constant", "poisson", "ramp"])
 def test_an_open_loop_against_a_relay(tmp_path: Path, arrivals: str) -> None:
-    load = ["--arrivals", arrivals, "--rate", "200", "--generators", "2"]
+    load = ["--arrivals", arrivals, "--rate", "200", "--to-rate", "200", "--generators", "2"]
     run(tmp_path, "run", "--target", "relay", *load, *QUICK)
     [case] = read(tmp_path / "result.json").cases
     assert case.name == "relay"
@@ -52,7 +88,9 @@ def test_an_open_loop_against_a_relay(tmp_path: Path, arrivals: str) -> None:
 
 def test_a_closed_loop_against_a_gateway(tmp_path: Path) -> None:
     run(tmp_path, "run", "--target", "gateway", "--closed", "4", *QUICK)
-    [case] = read(tmp_path / "result.json").cases
+    result = read(tmp_path / "result.json")
+    assert (result.config["closed"], result.config["arrivals"]) == (4, None)
+    [case] = result.cases
     assert case.completed > 100
     assert not case.failed
     assert case.dropped == 0
@@ -63,7 +101,9 @@ def test_the_whole_path_answers_and_is_opened(model: Path, tmp_path: Path, encap
     load = ["--rate", "20", "--encap", encap, "--model", str(model)]
     files = ["--html", str(tmp_path / "page.html"), "--hdr", str(tmp_path / "path.hgrm")]
     run(tmp_path, "run", "--target", "path", *load, *files, "--goodput", "e2el:60000", *QUICK)
-    [case] = read(tmp_path / "result.json").cases
+    result = read(tmp_path / "result.json")
+    assert result.config["goodput"] == "e2el:60000"
+    [case] = result.cases
     assert case.completed > 0
     assert not case.failed
     assert set(case.cpu_us) == {"relay", "gateway", "worker", "client"}

@@ -36,3 +36,4 @@ def test_slow_clients_are_closed(tmp_path: Path) -> None:
     figures = {figure.name: figure for figure in read(stored).figures}
     assert all(figure.good for name, figure in figures.items() if "closed" in name)
     assert figures["good requests failed"].good
+    assert figures["slow clients there while they wait, at least"].good

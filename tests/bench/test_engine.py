@@ -1,15 +1,19 @@
 """Merging what several generators saw into one window, and reading the kernel's books."""
 
 import os
+import subprocess
 import time
 from array import array
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from bench.account import cpu_ns, family, pin, resident_bytes, waited_ns
-from bench.engine import CLIENT, Reading, merge
+from bench.engine import CLIENT, Books, Reading, in_turn, merge, need_fresh
 from bench.job import Job, Report, WorkloadSpec
+from bench.result import case_of
+from seclude.errors import ConfigError
 
 MS = 1_000_000
 JOB = Job("http://127.0.0.1:1/", WorkloadSpec("opaque"), 0.1, 1.0, 4, None)
@@ -73,6 +77,38 @@ def test_rounds_follow_one_another() -> None:
     first.add(second)
     assert first.seconds == 2
     assert list(first.done) == [105 * MS, 1105 * MS]
+
+
+def test_the_rate_over_time_is_of_what_was_completed_in_the_window() -> None:
+    merged = merge([report([98, 300, 1098])], JOB, 0, BEFORE, AFTER)
+    assert list(merged.done) == [3 * MS, 205 * MS]  # one that was due before the window, and not the one after it
+
+
+def test_the_window_ends_where_the_requests_ran_out() -> None:
+    out = msgspec.structs.replace(report([200, 300]), exhausted=True)
+    merged = merge([out], JOB, 0, BEFORE, reading(350, 20, 2))
+    assert (merged.exhausted, merged.seconds, merged.completed) == (True, 0.25, 2)
+    assert "ran out after 0.2 s" in case_of("worker", [merged]).note
+
+
+def test_a_process_that_ends_between_two_readings_is_noticed() -> None:
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as child:
+        books = Books({"relay": os.getpid()}, [])
+        assert books.changed() == set()
+        child.communicate(b"")
+    assert books.changed() == {"relay"}
+
+
+def test_rounds_begin_with_another_one_each() -> None:
+    assert ["".join(in_turn("ABC", number)) for number in range(4)] == ["ABC", "BCA", "CAB", "ABC"]
+
+
+def test_requests_that_would_be_too_old_when_sent_are_not_made() -> None:
+    sealed = msgspec.structs.replace(JOB, workload=WorkloadSpec("encapsulated"), seconds=200.0)
+    need_fresh(sealed, 30.0)
+    with pytest.raises(ConfigError, match="too old"):
+        need_fresh(sealed, 60.0)
+    need_fresh(msgspec.structs.replace(sealed, workload=WorkloadSpec("encapsulated", inline=True)), 60.0)
 
 
 def test_the_cpu_clock_of_a_process_is_its_own() -> None:

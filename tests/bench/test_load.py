@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from unittest.mock import Mock
 
 import pytest
 
 from bench.arrivals import Arrivals
-from bench.connection import BROKEN_OFF, MALFORMED, TIMED_OUT
+from bench.connection import BROKEN_OFF, MALFORMED, TIMED_OUT, Connection
 from bench.engine import CLIENT, Samples, run_load
 from bench.job import Job, WorkloadSpec
 from bench.result import case_of
@@ -119,6 +120,27 @@ async def test_who_is_never_answered_times_out_and_who_finds_no_connection_is_dr
     assert samples.failed[TIMED_OUT] >= 1
     assert samples.dropped > 10
     assert samples.offered == samples.dropped + samples.failed.total() == 25
+
+
+async def test_a_connection_is_used_again() -> None:
+    seen: set[object] = set()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        seen.add(writer.get_extra_info("peername"))
+        writer.write(OK)
+
+    assert len((await load(answer, connections=2)).latency) == 25
+    assert len(seen) == 2  # both, since the one that has rested longest is next
+
+
+def test_an_error_of_the_owner_is_not_taken_for_an_answer_of_the_target() -> None:
+    owner = Mock(finished=Mock(side_effect=AssertionError("ours")))
+    connection = Connection(owner)
+    connection.connection_made(Mock())
+    connection.send(b"", 0, lambda _: None)
+    with pytest.raises(AssertionError, match="ours"):
+        connection.data_received(OK)
+    owner.broke.assert_not_called()
 
 
 async def test_a_stall_counts_for_those_who_could_not_even_be_sent() -> None:

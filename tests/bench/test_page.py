@@ -5,8 +5,9 @@ import xml.etree.ElementTree as ET
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
-from bench.page import render_page
+from bench.page import FROM_SENDING, FROM_START, render_page
 from bench.result import Figure, Result, case_of
 from bench.svg import Scale, element, log_ticks, number, signed, text, ticks
 from bench.table import render
@@ -59,6 +60,31 @@ def test_a_table_tells_the_same(result: Result) -> None:
         assert case.name in printed
     for name in result.skipped:
         assert f"skipped {name}" in printed
+
+
+def test_the_page_says_what_was_asked_for_and_noted() -> None:
+    result = peers()
+    noted = [replace(case, note="the load was the limit") for case in result.cases]
+    page = render_page(replace(result, cases=noted, config={"rounds": 2, "tls": True}))
+    assert "seclude-relay: the load was the limit" in page
+    assert "rounds 2, tls" in page
+    assert "rounds 2, tls" in render(replace(result, config={"rounds": 2, "tls": True}))
+
+
+def test_a_closed_loop_is_not_said_to_count_from_the_intended_start() -> None:
+    closed = replace(RESULTS["run"], config={"closed": 4})
+    assert FROM_START in render_page(RESULTS["run"])
+    assert FROM_START not in render_page(closed)
+    for page in map(render_page, (closed, RESULTS["peers"])):
+        assert FROM_SENDING in page
+
+
+def test_what_is_undecided_is_seen() -> None:
+    figure = Figure("CPU of seclude-relay / nginx", 1.45, "times", 1.5, True, 1.4, 1.6, undecided=True)
+    result = replace(peers(), figures=[figure])
+    assert "undecided" in render_page(result)
+    assert "1.40 to 1.60" in render_page(result)
+    assert "UNDECIDED" in render(result)
 
 
 def test_a_ladder_is_drawn_with_all_its_plots() -> None:

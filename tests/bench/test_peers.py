@@ -1,6 +1,9 @@
 """The side by side without its processes: who is compared with whom, and what the proxies are told."""
 
 import argparse
+import asyncio
+import os
+import socket
 import ssl
 from pathlib import Path
 
@@ -8,8 +11,21 @@ import pytest
 
 from bench.peers.certificate import make_certificate
 from bench.peers.configs import haproxy, nginx
+from bench.peers.start import Setting, serving
 from bench.sidebyside import GATEWAY, RELAY, chosen, ratios
-from bench.slow import BODY, HEAD, KINDS, READER, SILENT, established, limits_of, opening_seconds
+from bench.slow import (
+    BODY,
+    HEAD,
+    KINDS,
+    READER,
+    SILENT,
+    SlowClient,
+    established,
+    limits_of,
+    opening_seconds,
+    verdict,
+)
+from bench.targets import Place
 from seclude.errors import ConfigError
 from seclude.ohttp.media import GATEWAY_PATH
 from tests.bench.samples import samples
@@ -59,6 +75,13 @@ def test_a_ratio_above_its_limit_is_not_good() -> None:
     assert found == {f"CPU of {RELAY} / HAProxy": True, f"CPU of {RELAY} / Go ReverseProxy": False}
 
 
+def test_a_round_without_one_of_the_two_makes_a_ratio_no_good() -> None:
+    whole, empty = samples([1], proxy=10), samples([], failed=1)
+    for ours, theirs in (([whole, empty], [whole, whole]), ([whole, whole], [empty, whole]), ([empty], [empty])):
+        [ratio] = ratios(chosen(flags(only=["nginx", "seclude"])), {RELAY: ours, "nginx": theirs}, RELAY)
+        assert not ratio.good
+
+
 def test_nginx_passes_no_field_of_the_client(tmp_path: Path) -> None:
     text = nginx(tmp_path, 8080, "127.0.0.1:9", GATEWAY_PATH, None)
     assert "proxy_pass_request_headers off" in text
@@ -81,6 +104,42 @@ def test_a_certificate_is_its_own_authority(tmp_path: Path) -> None:
 
 def test_open_connections_are_read_from_the_servers_end() -> None:
     assert established(TABLE, "127.0.0.1:8080") == {("127.0.0.2", 0xC001)}
+
+
+def slow(closed_after: float | None, began: float = 0.0) -> list[SlowClient]:
+    """One client of each kind."""
+    return [SlowClient(0, kind, socket.socket(), began, b"", closed_after=closed_after) for kind in KINDS]
+
+
+@pytest.mark.parametrize(
+    ("clients", "good"),
+    [
+        (slow(2.5), True),
+        (slow(2.5) + slow(None, began=99.0), True),  # the second ones have not had their time
+        (slow(2.5) + slow(None), False),
+        (slow(9.0), False),
+        (slow(0.1), False),  # refused, which is no answer to slowness
+        ([], False),
+    ],
+)
+def test_slow_clients_must_be_closed_in_time_and_not_before(clients: list[SlowClient], good: bool) -> None:
+    assert all(figure.good for figure in verdict(clients, limits_of(2.0), now=100.0)) is good
+    for client in clients:
+        client.peer.close()
+
+
+async def test_a_peer_is_ended_with_its_children(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = ["/bin/sh", "-c", f"exec 3>{pipe}; sleep 60 & echo on >&3; sleep 60"]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        async with serving(Setting(Place(tmp_path), "127.0.0.1:9", "/", tmp_path), port, command):
+            held = await asyncio.to_thread(pipe.open)
+            assert await asyncio.to_thread(held.readline) == "on\n"
+    async with asyncio.timeout(5):
+        assert await asyncio.to_thread(held.read) == ""  # no process is left that holds the other end
+    held.close()
 
 
 def test_every_kind_of_slow_client_has_a_limit() -> None:

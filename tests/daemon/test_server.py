@@ -2,20 +2,23 @@
 
 import asyncio
 import gzip
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from seclude.daemon.answering import answering
+from seclude.daemon.http1 import RequestHead
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
 from seclude.daemon.messages import Request, Response
 from seclude.daemon.server import Server
 from seclude.errors import BusyError, ConfigError, OpenError, UnknownKeyError, UpstreamError, UsageError
+from tests.daemon.conftest import QUICK
 
 if TYPE_CHECKING:
     from tests.daemon.conftest import Serve
@@ -544,3 +547,110 @@ async def test_limits_may_be_changed_one_by_one(serve: "Serve") -> None:
     running = await serve(limits=replace(ServerLimits(), max_body_bytes=1))
     assert status(await running.talk(sized(b"x"))) == 200
     assert status(await running.talk(sized(b"xx"))) == 413
+
+
+async def test_who_takes_no_answers_is_answered_no_more_until_it_does(serve: "Serve") -> None:
+    """Or else one connection, full of requests, would fill the memory with their answers."""
+    answered = 0
+
+    async def handler(request: Request) -> Response:
+        nonlocal answered
+        answered += 1
+        return Response(200, "a/b", b"z" * 20_000)
+
+    running = await serve(handler, replace(ServerLimits(), send_timeout=20.0))
+    asked = 2000
+    reader, writer = await running.connect()
+    cast(asyncio.Transport, writer.transport).pause_reading()
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * asked)
+    before = -1
+    while answered != before:
+        before = answered
+        await asyncio.sleep(0.2)
+    assert answered < asked // 2
+    (connection,) = running.server._open
+    assert connection._transport is not None
+    assert connection._transport.get_write_buffer_size() < 1 << 17
+    cast(asyncio.Transport, writer.transport).resume_reading()
+    for _ in range(asked):
+        assert status(await asyncio.wait_for(read_answer(reader), 5)) == 200
+    assert answered == asked
+
+
+async def test_what_was_sent_ahead_does_not_cost_the_answer_before_it(serve: "Serve") -> None:
+    """Closing with octets unread would reset the connection, and the answer would be lost with it."""
+
+    async def handler(request: Request) -> Response:
+        await asyncio.sleep(0.3)
+        return Response(200, "a/b", b"z" * 3_000_000)
+
+    running = await serve(handler, replace(ServerLimits(), linger=1.0))
+    reader, writer = await running.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    await asyncio.sleep(0.1)
+    for _ in range(3):
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+        await asyncio.sleep(0.02)
+    assert len(await asyncio.wait_for(read_answer(reader), 10)) > 3_000_000
+
+
+async def test_connections_that_wait_to_be_accepted_when_draining_begins_are_served(serve: "Serve") -> None:
+    running = await serve(limits=ServerLimits())
+    host, _, port = running.address.rpartition(":")
+    clients = [socket.create_connection((host, int(port))) for _ in range(20)]  # blocking, so that nobody accepts
+    for client in clients:
+        client.sendall(KEPT)
+    assert await running.server.drain(within=5)
+    for client in clients:
+        client.settimeout(5)
+        answer = await asyncio.to_thread(client.recv, 1000)
+        assert status(answer) == 200
+        assert b"Connection: close" in answer
+        client.close()
+
+
+async def test_a_retired_connection_says_so_before_it_ends(serve: "Serve") -> None:
+    """Also where an answer's head was out already: a client must not send into a connection that is going."""
+    gate = Gate()
+    running = await serve(gate)
+    reader, writer = await running.connect()
+    writer.write(KEPT)
+    await gate.entered.wait()
+    (connection,) = running.server._open
+    last_fields = connection.last_fields
+
+    def late(request: RequestHead) -> str:
+        fields = last_fields(request)
+        connection.retire()
+        return fields
+
+    connection.last_fields = late  # type: ignore[method-assign]
+    gate.open.set()
+    assert b"connection: close" not in (await read_answer(reader)).lower()
+    writer.write(KEPT)
+    assert b"connection: close" in (await reader.read()).lower()
+    writer.close()
+
+
+@pytest.mark.parametrize(("sent", "reason"), [(b"", "slow_head"), (b"GET / HT", "slow_head"), (KEPT, None)])
+async def test_slow_heads_are_counted_and_idleness_is_not(serve: "Serve", sent: bytes, reason: str | None) -> None:
+    running = await serve(limits=replace(QUICK, keepalive=0.3))
+    reader, writer = await running.connect()
+    writer.write(sent)
+    await asyncio.wait_for(reader.read(), 3)
+    assert {name: count for name, count in running.server.dropped.items() if count} == ({reason: 1} if reason else {})
+    writer.close()
+
+
+async def test_answers_that_are_not_taken_are_counted(serve: "Serve") -> None:
+    async def handler(request: Request) -> Response:
+        return Response(200, body=b"x" * (32 << 20))
+
+    running = await serve(handler)
+    _, writer = await running.connect()
+    cast(asyncio.Transport, writer.transport).pause_reading()
+    writer.write(sized(b""))
+    async with asyncio.timeout(5):
+        while not running.server.dropped["unread_answer"]:  # noqa: ASYNC110 - a plain count
+            await asyncio.sleep(0.05)
+    writer.transport.abort()

@@ -4,7 +4,9 @@ import asyncio
 import datetime
 import os
 import shutil
+import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -327,3 +329,33 @@ async def test_a_hop_with_tls_on_both_sides_carries_small_and_large_messages_in_
                 assert (await upstream.exchange("POST", "/", body=body)).body == body
             assert (hop.connections, onward.connections) == (1, 1)
         assert await hop.drain(within=1)
+
+
+async def test_renewal_retires_those_whose_handshake_is_under_way_too(authority: Authority) -> None:
+    async with serving(ServerTLS(*authority.issue("server"))) as (server, address):
+        host, _, port = address.removeprefix("https://").rpartition(":")
+        raw = socket.create_connection((host, int(port)))
+        async with asyncio.timeout(5):
+            while not server._arriving:  # noqa: ASYNC110 - a plain count
+                await asyncio.sleep(0.01)
+        server.renew_tls()
+        context = ClientCertificates(ClientTLS(authority.certificate)).context
+        reader, writer = await asyncio.open_connection(sock=raw, ssl=context, server_hostname=host)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"Connection: close" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
+async def test_an_idle_client_that_does_not_listen_keeps_no_drain_waiting(authority: Authority) -> None:
+    async with serving(ServerTLS(*authority.issue("server"))) as (server, address):
+        host, _, port = address.removeprefix("https://").rpartition(":")
+        context = ClientCertificates(ClientTLS(authority.certificate)).context
+
+        def connect() -> ssl.SSLSocket:
+            return context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)
+
+        client = await asyncio.to_thread(connect)
+        began = time.monotonic()
+        assert await server.drain(within=20)
+        assert time.monotonic() - began < 8
+        client.close()

@@ -1,6 +1,7 @@
 """The next hop: exactly which octets are sent, and what is believed of the answer."""
 
 import asyncio
+import contextlib
 import gzip
 import struct
 import time
@@ -342,3 +343,41 @@ def test_plain_http_goes_to_this_machine_only_unless_asked_for() -> None:
         Upstream(address, insecure_plaintext=True)
     for address in ("https://gateway.example", "http://localhost:80", "http://[::1]:80"):
         Upstream(address)
+
+
+async def test_a_next_hop_that_speaks_before_it_is_asked_is_a_failure_and_never_a_wait() -> None:
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    upstream = Upstream("http://127.0.0.1:{1}".format(*server.sockets[0].getsockname()))
+    for _ in range(30):
+        with contextlib.suppress(ExchangeError):  # asyncio may have sent the request before it heard anything
+            await asyncio.wait_for(upstream.exchange("POST", "/", body=b"x"), 5)
+    assert upstream.connections == 0 or not upstream._idle
+    await upstream.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_name_that_is_none_is_a_failure_and_never_a_wait() -> None:
+    upstream = Upstream("http://a..b:1", insecure_plaintext=True)
+    with pytest.raises(ExchangeError) as caught:
+        await asyncio.wait_for(upstream.exchange("POST", "/", body=b"x"), 5)
+    assert not caught.value.sent
+
+
+async def test_a_next_hop_that_ends_while_the_request_waits_is_noticed_at_once(record: Record) -> None:
+    async def end(streams: Streams) -> None:
+        streams[1].write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi")
+        streams[1].write_eof()
+        await asyncio.sleep(2)
+
+    _, upstream = await record(end, timeouts=UpstreamTimeouts(connect=0.5, total=10.0))
+    began = time.monotonic()
+    with pytest.raises(ExchangeError) as caught:
+        await upstream.exchange("POST", "/", body=b"hello")
+    assert not caught.value.timed_out
+    assert time.monotonic() - began < 1.5

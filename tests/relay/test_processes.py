@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -119,6 +120,11 @@ async def test_a_process_that_dies_is_replaced_and_no_new_connection_is_lost(gat
     async with relays(gateway) as running:
         before = running.children()
         os.kill(before[0], signal.SIGKILL)
+
+        async def gone() -> bool:
+            return before[0] not in running.children()
+
+        await until(gone)
         # Those that fall to the dead process's socket wait there for the next one.
         answers = await asyncio.gather(*(running.talk() for _ in range(30)))
         assert all(answer.endswith(b"sealed") for answer in answers)
@@ -165,14 +171,40 @@ async def test_a_signal_loses_nothing_that_was_in_flight(gateway: "Gateway") -> 
         assert sum(int(str(each["inflight"])) for each in drained) == 30
 
 
-async def test_a_process_that_must_not_be_started_again_ends_all(gateway: "Gateway", tmp_path: Path) -> None:
+async def test_one_that_is_refused_when_it_starts_again_leaves_the_others_be(
+    gateway: "Gateway", tmp_path: Path
+) -> None:
     file = tmp_path / "relay.toml"
     file.write_text("log_text = false\n")
     async with relays(gateway, "--config", str(file)) as running:
+        before = running.children()
         file.write_text("no_such_key = 1\n")
-        os.kill(running.children()[0], signal.SIGKILL)
-        await running.ended()
-        assert running.process.returncode == REFUSED_STATUS
+        os.kill(before[0], signal.SIGKILL)
+        await asyncio.sleep(1.5)
+        assert running.process.returncode is None
+        assert before[1] in running.children()
+        file.write_text("log_text = false\n")
+
+        await until(lambda: _all_serve(running))
+        log = await running.end()
+        assert [each["status"] for each in log if each["event"] == "process_ended"][:2] == [-9, REFUSED_STATUS]
+        assert running.process.returncode == 0
+
+
+async def _all_serve(running: "Relays") -> bool:
+    return len(running.children()) == 2 and all(await asyncio.gather(*(running.talk() for _ in range(20))))
+
+
+async def test_a_first_start_that_is_refused_ends_all(gateway: "Gateway") -> None:
+    command = [sys.executable, "-m", "relay", "--listen", "127.0.0.1:0", "--gateway", gateway.address]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        admin = "127.0.0.1:{1}".format(*taken.getsockname())
+        process = await asyncio.create_subprocess_exec(
+            *command, "--admin", admin, "--processes", "2", stderr=asyncio.subprocess.PIPE
+        )
+        _, err = await asyncio.wait_for(process.communicate(), 15)
+    assert process.returncode == REFUSED_STATUS
+    assert b"cannot listen on " + admin.encode() in err
 
 
 async def test_children_do_not_outlive_a_parent_that_is_killed(gateway: "Gateway") -> None:
