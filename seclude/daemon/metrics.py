@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from math import nan
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
@@ -69,9 +70,8 @@ class Metrics:
         """Show what a server holds, which connections it dropped, and when its certificate ends."""
         self.gauge("inflight_requests", "Requests being handled", inflight or (lambda: server.inflight))
         self.gauge("open_connections", "Connections that are open", lambda: server.connections)
-        if server.certificate_expires_at is not None:
-            text = "When the certificate ends, in seconds since 1970"
-            self.gauge("certificate_expiry_timestamp_seconds", text, lambda: server.certificate_expires_at or 0.0)
+        text = "When the certificate ends, in seconds since 1970; no number where TLS is not served"
+        self.gauge("certificate_expiry_timestamp_seconds", text, lambda: server.certificate_expires_at or nan)
         self._dropped = server.dropped
 
     def observe(self, status: int, reason: str, seconds: float, taken: int, given: int) -> None:

@@ -83,7 +83,7 @@ async def test_what_a_server_holds_is_read_when_scraped() -> None:
     assert "seclude_test_inflight_requests 1.0" in text
     assert "seclude_test_open_connections 0.0" in text
     assert 'seclude_test_dropped_connections_total{reason="full"} 2.0' in text
-    assert "expiry" not in text  # of a certificate, where there is none
+    assert "seclude_test_certificate_expiry_timestamp_seconds NaN" in text
 
 
 def test_buckets_span_what_requests_take() -> None:
