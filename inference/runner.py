@@ -7,6 +7,8 @@ once for each task, when it ends.
 
 import asyncio
 import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
@@ -15,6 +17,10 @@ from typing import Final, ParamSpec, TypeVar
 
 from seclude.errors import BusyError
 
+# Of a task's thread (sched(7)). An event loop needs a core for some microseconds at a time; behind a model, which never
+# sleeps, it would wait for milliseconds, and so would the other parties of a machine that they share.
+NICENESS: Final = 10
+SWITCH_SECONDS: Final = 0.0003  # for which a task may keep the event loop from Python's lock; by default it is 0.005
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -49,6 +55,7 @@ class Runner:
     """Runs functions on `threads` threads, with `waiting` more of them in line."""
 
     def __init__(self, threads: int, waiting: int) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._limit = threads + waiting
         self._line: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._jobs: set[_Job] = set()
@@ -116,7 +123,8 @@ class Runner:
 
 
 def _work(line: "SimpleQueue[Callable[[], None] | None]") -> None:
-    """Do what is in line, until told to end."""
+    """Do what is in line, until told to end; whatever else wants a core for a moment gets it first."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
     while (work := line.get()) is not None:
         work()
         del work  # with what it knows of a request
