@@ -4,9 +4,9 @@ A quarter each says nothing, drips a head, drips a body, and does not read its a
 them within its limit, and meanwhile good traffic must not fail nor wait. The clients are bare sockets. Whether one was
 closed is read from the relay's end in the kernel's table, since a client that does not read cannot tell.
 
-Good traffic is measured twice. While they arrive, the relay carries some gigabyte of answers that nobody will read;
-what is held against the limit is the time after that. Whoever is closed then comes again at once, so the crowd stays
-as large as it was, and the relay has to take in again what it has closed. How many were there on average is a figure.
+Good traffic is measured three times: while they arrive, while all of them are there and none had its time yet, and
+while they are closed and come again at once, each as a new connection. What is held against the limit is the second;
+the third is as much a load of connections as of slowness, and is shown. How many were there on average is a figure.
 """
 
 import argparse
@@ -36,7 +36,10 @@ from seclude.daemon.limits import ServerLimits
 from seclude.ohttp.media import OHTTP_REQ
 
 ESTABLISHED: Final = "01"  # tcp_states.h, as /proc/net/tcp gives it (proc(5))
-OPENED_PER_SECOND: Final = 100  # slow clients; each answer that is not read fills 3 MB of the kernel's buffers first
+OPENED_PER_SECOND: Final = 300  # slow clients
+LEAD_SECONDS: Final = 1.5  # for a generator to start, and its warm-up
+GENTLE_SECONDS: Final = 0.02
+LEAST_SECONDS: Final = 0.5  # of a window, where limits are short
 TICK_SECONDS: Final = 0.25
 DRIP_SECONDS: Final = 1.0
 SMALL_BUFFER: Final = 4096  # octets of receive buffer, of a client that does not read
@@ -98,7 +101,12 @@ class SlowClient:
         if not served:
             self.closed_after = now - self.began
             self.peer.close()
-        elif self.drip and now - self.dripped_at >= DRIP_SECONDS:
+        else:
+            self.drip_on(now)
+
+    def drip_on(self, now: float) -> None:
+        """Say the next octet, if it is time."""
+        if self.drip and now - self.dripped_at >= DRIP_SECONDS:
             self.dripped_at, octet, self.drip = now, self.drip[:1], self.drip[1:]
             with contextlib.suppress(ConnectionError):  # closed since the table was read
                 self.peer.send(octet)
@@ -109,17 +117,21 @@ class Attack:
     """All slow clients of one run."""
 
     target: Target
+    began: float = field(default_factory=monotonic)
     crowd: dict[int, SlowClient] = field(default_factory=dict)
     """Those that are there, by their places."""
     closed: list[SlowClient] = field(default_factory=list)
     present: list[float] = field(default_factory=list)
-    """How many were there before each look, once all had arrived and until good traffic had been measured."""
+    """How many were still there after the time in which all were to be there."""
+    watched: bool = False
+    full: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set from when all have arrived until the first is due to be closed."""
     enough: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when good traffic has been measured."""
 
     async def run(self, count: int, longest: float) -> None:
         """Open them all, and keep the crowd full until each had its time and good traffic has been measured."""
-        began = looked_at = monotonic()
+        self.began = began = looked_at = monotonic()
         full = began + opening_seconds(count)
         arrived = 0
         while (now := monotonic()) < full + longest + SLACK_SECONDS or not self.enough.is_set():
@@ -127,11 +139,18 @@ class Attack:
             for number in range(arrived, due):
                 self.crowd[number] = await self._open(number)
             arrived = due
+            if self.full.is_set():
+                self.watched = True
+                # Nobody is due to be closed, and reading the kernel's table would be a load itself.
+                for client in self.crowd.values():
+                    client.drip_on(now)
+                await asyncio.sleep(GENTLE_SECONDS)
+                continue
             if now >= looked_at + TICK_SECONDS:
                 looked_at = now
                 gone = self._step_all()
-                if arrived == count and not self.enough.is_set():
-                    self.present.append((len(self.crowd) + count) / 2)  # who is gone went half a tick ago, on average
+                if self.watched and not self.present:
+                    self.present.append(len(self.crowd))
                 for number in gone:
                     self.crowd[number] = await self._open(number)
             await asyncio.sleep(1 / OPENED_PER_SECOND if due < count else TICK_SECONDS)
@@ -171,7 +190,8 @@ class Attack:
                 large = bytes(2 * LARGE_REQUEST_BYTES)
                 whole = head_of(self.target.url, OHTTP_REQ, len(large)) + large
                 await asyncio.get_running_loop().sock_sendall(peer, whole)
-        return SlowClient(number, kind, peer, monotonic(), drip)
+        now = monotonic()
+        return SlowClient(number, kind, peer, now, drip, now + number % 100 / 100)  # not all in step
 
 
 def opening_seconds(count: int) -> float:
@@ -229,19 +249,26 @@ async def _measure(flags: argparse.Namespace, tell: Say) -> tuple[list[Case], li
         async with relay_alone(Place(Path(folder)), *_options(Path(folder), flags.timeout)) as target:
             tell(f"good traffic alone: {flags.rate:.0f} requests a second")
             before = await _good_traffic(flags, target, BASELINE_SECONDS)
-            arriving, waiting = opening_seconds(flags.clients), longest + SLACK_SECONDS
-            tell(f"and now with {flags.clients} slow clients, for {arriving + waiting:.0f} s")
+            arriving = max(LEAST_SECONDS, opening_seconds(flags.clients) - LEAD_SECONDS)
+            waiting = max(LEAST_SECONDS, min(limits.values()) - opening_seconds(flags.clients) - 2 * LEAD_SECONDS)
+            tell(f"and now with {flags.clients} slow clients, for {longest + SLACK_SECONDS:.0f} s")
             attack = Attack(target)
             async with asyncio.TaskGroup() as group:
                 group.create_task(attack.run(flags.clients, longest))
-                during = [await _good_traffic(flags, target, seconds) for seconds in (arriving, waiting)]
+                during = [await _good_traffic(flags, target, arriving)]
+                await asyncio.sleep(max(0.0, attack.began + opening_seconds(flags.clients) - monotonic()))
+                attack.full.set()
+                during.append(await _good_traffic(flags, target, waiting))
+                attack.full.clear()
+                during.append(await _good_traffic(flags, target, longest))
                 attack.enough.set()
             ended = monotonic()
-    names = ("alone", "while they arrive", "while they wait")
+    names = ("alone", "while they arrive", "while they wait", "while they come again")
     cases = [case_of(name, [samples]) for name, samples in zip(names, [before, *during], strict=True)]
-    if cases[1].invalid.startswith(GENERATOR_BOUND):  # opening so many takes a core, and no limit is held against it
-        cases[1] = replace(cases[1], invalid="", note=cases[1].invalid)
-    alone, _, beside = (max(FLOOR_MS, case.latency.p99_ms) for case in cases)
+    for place in (1, 3):  # opening so many takes a core, and no limit is held against these
+        if cases[place].invalid.startswith(GENERATOR_BOUND):
+            cases[place] = replace(cases[place], invalid="", note=cases[place].invalid)
+    alone, _, beside, _ = (max(FLOOR_MS, case.latency.p99_ms) for case in cases)
     present, full = sum(attack.present) / max(1, len(attack.present)), flags.clients * FULL_SHARE
     failures = sum(case.failed.total() + case.dropped for case in during)
     return cases, [

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 NEVER: Final = float("inf")
 FINEST: Final = 0.01  # seconds; limits in tests are tenths of a second
-COARSEST: Final = 0.25  # seconds; a limit of ten seconds is kept to 2.5 per cent, at 60 ns a connection and look
+COARSEST: Final = 0.1  # seconds, at 60 ns a connection and look; what ends together ends in small lots
 
 
 class Timed(Protocol):

@@ -8,6 +8,8 @@ It decides nothing about a request but whether it is one. A connection belongs t
 """
 
 import asyncio
+import socket
+import struct
 from enum import Enum, auto
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
@@ -38,6 +40,7 @@ class Phase(Enum):
 HEAD, BODY, ANSWER, LINGER, CLOSED = Phase  # as names of the module, which are found faster than members
 
 
+NO_LINGER: Final = struct.pack("ii", 1, 0)
 # Why no more is read for now.
 NEXT_HOP: Final = 1  # it takes the body more slowly than it comes
 TURN: Final = 2  # what was sent ahead waits until the answers before it are out
@@ -81,13 +84,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; the server may have no room, and drops the connection then."""
-        socket = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio's
-        self._transport = socket
+        self._transport = connected = cast(asyncio.Transport, transport)  # uvloop's do not inherit from asyncio's
         # So that pause_writing() comes with the first octets kept; of 0, transports of TLS make a pause without end.
-        socket.set_write_buffer_limits(high=1, low=0)
+        connected.set_write_buffer_limits(high=1, low=0)
         self._wait_for_peer(self.limits.header_timeout)
         self._home.clock.add(self)
-        self._home.opened(self, socket)
+        self._home.opened(self, connected)
 
     def data_received(self, data: bytes) -> None:
         """Take what the peer sent, according to the phase."""
@@ -141,6 +143,7 @@ class Connection(asyncio.Protocol):
         if self._send_by <= now or self._phase is not BODY or self._transaction is None:
             if self._send_by <= now:
                 self._home.dropping(UNREAD_ANSWER)
+                self._forget_unsent()
             elif self._phase is HEAD and (self._data or not self._served):
                 self._home.dropping(SLOW_HEAD)
             self.abort()
@@ -209,6 +212,12 @@ class Connection(asyncio.Protocol):
         """Drop the connection and what was not sent."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _forget_unsent(self) -> None:
+        """Let the kernel drop what it keeps for the peer, which it would go on to offer for minutes (socket(7))."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
 
     def retire(self) -> None:
         """Let the next answer end the connection, and say so."""

@@ -5,6 +5,7 @@ connection carries one attempt after the other; whatever is in doubt ends it.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -12,6 +13,9 @@ from seclude.daemon.clock import NEVER, Clock
 from seclude.daemon.http1 import AnswerHead, AnswerReader
 from seclude.errors import DecodeError, UpstreamError
 
+# Octets of an answer that the kernel keeps while a client does not read, of which Linux makes twice as many. Left alone
+# it would keep 6 MB (tcp(7), tcp_rmem).
+RECEIVE_BUFFER: Final = 1 << 17
 MAX_HEAD_BYTES: Final = 1 << 14  # octets; as in a request
 
 
@@ -200,10 +204,12 @@ class Outbound(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        socket = cast(asyncio.Transport, transport)
+        self._transport = connected = cast(asyncio.Transport, transport)
         # So that pause_writing() comes with the first octets kept; of 0, transports of TLS make a pause without end.
-        socket.set_write_buffer_limits(high=1, low=0)
-        self._transport = socket
+        connected.set_write_buffer_limits(high=1, low=0)
+        sock = connected.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._clock.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -145,4 +145,4 @@ async def test_a_peer_is_ended_with_its_children(tmp_path: Path) -> None:
 def test_every_kind_of_slow_client_has_a_limit() -> None:
     assert set(limits_of(None)) == set(limits_of(2.0)) == set(KINDS) == {SILENT, HEAD, BODY, READER}
     assert set(limits_of(2.0).values()) == {2.0}
-    assert opening_seconds(1000) == pytest.approx(10)
+    assert opening_seconds(900) == pytest.approx(3)
