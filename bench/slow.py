@@ -33,6 +33,7 @@ from bench.stub import LARGE_REQUEST_BYTES
 from bench.targets import Place, Target, relay_alone
 from bench.workload import head_of
 from seclude.daemon.limits import ServerLimits
+from seclude.errors import ConfigError
 from seclude.ohttp.media import OHTTP_REQ
 
 ESTABLISHED: Final = "01"  # tcp_states.h, as /proc/net/tcp gives it (proc(5))
@@ -53,7 +54,7 @@ SILENT, HEAD, BODY, READER = "silent", "dripping head", "dripping body", "slow r
 KINDS: Final = (SILENT, HEAD, BODY, READER)
 EXAMPLE: Final = """examples:
   seclude-bench slow --clients 1000
-  seclude-bench slow --clients 100 --timeout 2
+  seclude-bench slow --clients 100 --timeout 6
 """
 
 
@@ -245,12 +246,15 @@ def verdict(clients: Sequence[SlowClient], limits: Mapping[str, float], now: flo
 async def _measure(flags: argparse.Namespace, tell: Say) -> tuple[list[Case], list[Figure]]:
     limits = limits_of(flags.timeout)
     longest = max(limits.values())
+    needed = opening_seconds(flags.clients) + 2 * LEAD_SECONDS + LEAST_SECONDS
+    if min(limits.values()) < needed:  # the first would be closed before the last is there and traffic was measured
+        raise ConfigError(f"--timeout: so many clients need at least {needed:.1f} s; give fewer, or a longer time")
     with tempfile.TemporaryDirectory(prefix="seclude-bench-") as folder:
         async with relay_alone(Place(Path(folder)), *_options(Path(folder), flags.timeout)) as target:
             tell(f"good traffic alone: {flags.rate:.0f} requests a second")
             before = await _good_traffic(flags, target, BASELINE_SECONDS)
             arriving = max(LEAST_SECONDS, opening_seconds(flags.clients) - LEAD_SECONDS)
-            waiting = max(LEAST_SECONDS, min(limits.values()) - opening_seconds(flags.clients) - 2 * LEAD_SECONDS)
+            waiting = min(limits.values()) - opening_seconds(flags.clients) - 2 * LEAD_SECONDS
             tell(f"and now with {flags.clients} slow clients, for {longest + SLACK_SECONDS:.0f} s")
             attack = Attack(target)
             async with asyncio.TaskGroup() as group:

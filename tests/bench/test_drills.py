@@ -32,7 +32,7 @@ def test_a_relay_is_measured_beside_nginx(tmp_path: Path) -> None:
 
 def test_slow_clients_are_closed(tmp_path: Path) -> None:
     stored = tmp_path / "slow.json"
-    main(["slow", "--clients", "100", "--timeout", "2", "--json", str(stored)])
+    main(["slow", "--clients", "100", "--timeout", "6", "--json", str(stored)])
     figures = {figure.name: figure for figure in read(stored).figures}
     assert all(figure.good for name, figure in figures.items() if "closed" in name)
     assert figures["good requests failed"].good
