@@ -6,7 +6,7 @@ closed is read from the relay's end in the kernel's table, since a client that d
 
 Good traffic is measured three times: while they arrive, while all of them are there and none had its time yet, and
 while they are closed and come again at once, each as a new connection. What is held against the limit is the second;
-the third is as much a load of connections as of slowness, and is shown. How many were there on average is a figure.
+the third is as much a load of connections as of slowness, and is shown. How many were still there after the second is a figure.
 """
 
 import argparse
@@ -47,7 +47,7 @@ SMALL_BUFFER: Final = 4096  # octets of receive buffer, of a client that does no
 SLACK_SECONDS: Final = 3.5  # the relay's clock, the two seconds in which it reads on after a refusal, and our own tick
 BASELINE_SECONDS: Final = 5.0
 EARLY_SHARE: Final = 0.5  # of its limit; a client that is closed before that was refused, and shows nothing of slowness
-FULL_SHARE: Final = 0.9  # of the crowd, on average; the rest is between its end and our next look
+FULL_SHARE: Final = 0.9  # of the crowd; some may be closed between the end of the window and our next look
 MAX_SLOWDOWN: Final = 2.0  # of the p99 of good traffic, as the project promises
 FLOOR_MS: Final = 1.0  # a p99 below this is noise, and twice of it as well
 SILENT, HEAD, BODY, READER = "silent", "dripping head", "dripping body", "slow reader"
@@ -122,7 +122,7 @@ class Attack:
     crowd: dict[int, SlowClient] = field(default_factory=dict)
     """Those that are there, by their places."""
     closed: list[SlowClient] = field(default_factory=list)
-    present: list[float] = field(default_factory=list)
+    present: int | None = None
     """How many were still there after the time in which all were to be there."""
     watched: bool = False
     full: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,9 +133,9 @@ class Attack:
     async def run(self, count: int, longest: float) -> None:
         """Open them all, and keep the crowd full until each had its time and good traffic has been measured."""
         self.began = began = looked_at = monotonic()
-        full = began + opening_seconds(count)
+        all_there = began + opening_seconds(count)
         arrived = 0
-        while (now := monotonic()) < full + longest + SLACK_SECONDS or not self.enough.is_set():
+        while (now := monotonic()) < all_there + longest + SLACK_SECONDS or not self.enough.is_set():
             due = min(count, int((now - began) * OPENED_PER_SECOND) + 1)
             for number in range(arrived, due):
                 self.crowd[number] = await self._open(number)
@@ -150,8 +150,8 @@ class Attack:
             if now >= looked_at + TICK_SECONDS:
                 looked_at = now
                 gone = self._step_all()
-                if self.watched and not self.present:
-                    self.present.append(len(self.crowd))
+                if self.watched and self.present is None:
+                    self.present = len(self.crowd)
                 for number in gone:
                     self.crowd[number] = await self._open(number)
             await asyncio.sleep(1 / OPENED_PER_SECOND if due < count else TICK_SECONDS)
@@ -273,7 +273,7 @@ async def _measure(flags: argparse.Namespace, tell: Say) -> tuple[list[Case], li
         if cases[place].invalid.startswith(GENERATOR_BOUND):
             cases[place] = replace(cases[place], invalid="", note=cases[place].invalid)
     alone, _, beside, _ = (max(FLOOR_MS, case.latency.p99_ms) for case in cases)
-    present, full = sum(attack.present) / max(1, len(attack.present)), flags.clients * FULL_SHARE
+    present, full = attack.present or 0, flags.clients * FULL_SHARE
     failures = sum(case.failed.total() + case.dropped for case in during)
     return cases, [
         *verdict([*attack.closed, *attack.crowd.values()], limits, ended),

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from seclude.daemon.answering import answering
+from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.limits import ServerLimits
-from seclude.daemon.messages import Handler, Request, Response
+from seclude.daemon.messages import Handler, Request, Response, UpstreamResponse
+from seclude.daemon.passage import Passage
 from seclude.daemon.server import Server
+from seclude.daemon.upstream import Upstream
 
 QUICK = ServerLimits(
     max_body_bytes=1000,
@@ -56,6 +59,19 @@ class Running:
 
 
 Serve = Callable[..., Awaitable[Running]]
+
+
+class Carried(Passage[Upstream]):
+    """Passes everything on to one next hop."""
+
+    def start(self) -> None:
+        self.send_to(self.party, self.party.prepare("POST", "/"))
+
+    def passes(self, head: AnswerHead) -> str | None:
+        return head.content_type
+
+    def looked_at(self, answer: UpstreamResponse) -> None:
+        raise AssertionError("every answer passes")
 
 
 async def echo(request: Request) -> Response:

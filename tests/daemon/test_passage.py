@@ -8,13 +8,11 @@ from typing import cast
 
 import pytest
 
-from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.limits import ServerLimits
-from seclude.daemon.messages import UpstreamResponse
-from seclude.daemon.passage import Passage
 from seclude.daemon.server import Server
 from seclude.daemon.transaction import Transaction
 from seclude.daemon.upstream import Upstream
+from tests.daemon.conftest import Carried
 
 LIMITS = ServerLimits(max_body_bytes=1 << 26, linger=0.2)
 LONG = b"q" * 20_000  # of a request that is passed on as it comes
@@ -27,19 +25,6 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 6\r\n\r\nansw
 CHUNKED_ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nans\r\n3\r\nwer\r\n0\r\n\r\n"
 )
-
-
-class Carried(Passage[Upstream]):
-    """Passes everything on to one next hop."""
-
-    def start(self) -> None:
-        self.send_to(self.party, self.party.prepare("POST", "/"))
-
-    def passes(self, head: AnswerHead) -> str | None:
-        return head.content_type
-
-    def looked_at(self, answer: UpstreamResponse) -> None:
-        raise AssertionError("every answer passes")
 
 
 class Next(asyncio.Protocol):

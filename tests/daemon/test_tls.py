@@ -14,11 +14,9 @@ from pathlib import Path
 import pytest
 
 from seclude.daemon.answering import answering
-from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.limits import ServerLimits
-from seclude.daemon.messages import Request, Response, UpstreamResponse
+from seclude.daemon.messages import Request, Response
 from seclude.daemon.outbound import ExchangeError
-from seclude.daemon.passage import Passage
 from seclude.daemon.quota import QuotaLimits, Quotas
 from seclude.daemon.server import Server
 from seclude.daemon.tls import ClientCertificates, ClientTLS, ServerCertificates, ServerTLS
@@ -26,6 +24,7 @@ from seclude.daemon.transaction import Transaction
 from seclude.daemon.upstream import Upstream
 from seclude.errors import ConfigError
 from tests.authority import DAY, Authority
+from tests.daemon.conftest import Carried
 
 BIG = bytes(range(256)) * 4096  # octets; more than one record, and more than a socket's buffers
 
@@ -303,25 +302,12 @@ def test_certificates_for_a_next_hop_need_both_files_and_https(authority: Author
     Upstream("https://127.0.0.1:1")
 
 
-class Through(Passage[Upstream]):
-    """Passes everything on to one next hop."""
-
-    def start(self) -> None:
-        self.send_to(self.party, self.party.prepare("POST", "/"))
-
-    def passes(self, head: AnswerHead) -> str | None:
-        return head.content_type
-
-    def looked_at(self, answer: UpstreamResponse) -> None:
-        raise AssertionError("every answer passes")
-
-
 async def test_a_hop_with_tls_on_both_sides_carries_small_and_large_messages_in_turn(authority: Authority) -> None:
     tls, believed = ServerTLS(*authority.issue("server")), ClientTLS(authority.certificate)
     async with serving(tls) as (_, behind), reaching(behind, believed) as onward:
 
         def handle(transaction: Transaction) -> None:
-            Through(transaction, onward)
+            Carried(transaction, onward)
 
         hop = Server(handle, tls=ServerCertificates(tls))
         async with reaching(f"https://{await hop.start('127.0.0.1:0')}", believed) as upstream:
