@@ -6,7 +6,8 @@ closed is read from the relay's end in the kernel's table, since a client that d
 
 Good traffic is measured three times: while they arrive, while all of them are there and none had its time yet, and
 while they are closed and come again at once, each as a new connection. What is held against the limit is the second;
-the third is as much a load of connections as of slowness, and is shown. How many were still there after the second is a figure.
+the third is as much a load of connections as of slowness, and is shown. How many were still there after the second is
+a figure too.
 """
 
 import argparse
