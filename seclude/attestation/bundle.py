@@ -7,10 +7,12 @@ that is `verify.py`. Every layout has one encoding only: fixed order, big-endian
     core   = head, role vec8, origin vec8, epoch u64, key_configs vec16, manifest_digest 32, join_policy vec16,
              checkpoint vec16
     bundle = head, core vec16, evidence vec32, proofs vec32
+    bundles = head, count u8, count bundles vec32 in ascending order of their epochs
 """
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +22,7 @@ from seclude.wire import Reader, Writer
 # A head is the magic and, as its last octet, the version of the layout that follows.
 CORE_HEAD: Final = b"SECLUDE-CORE\x01"
 BUNDLE_HEAD: Final = b"SECLUDE-BUNDLE\x01"
+BUNDLES_HEAD: Final = b"SECLUDE-BUNDLES\x01"
 
 DIGEST_BYTES: Final = 32  # SHA-256
 REPORT_DATA_BYTES: Final = 64  # what SEV-SNP and TDX reports carry
@@ -32,6 +35,8 @@ MAX_CORE: Final = (1 << 16) - 1  # octets; above the sum of its parts, so that t
 MAX_EVIDENCE: Final = 131_072  # octets; a TDX quote with all its collateral takes 40 KiB
 MAX_PROOFS: Final = 131_072  # octets; two checkpoints with cosignatures and two paths take 80 KiB
 MAX_BUNDLE: Final = len(BUNDLE_HEAD) + 2 + MAX_CORE + 4 + MAX_EVIDENCE + 4 + MAX_PROOFS
+MAX_EPOCHS: Final = 3  # that live at once: one that still opens, one that encrypts, one that is announced
+MAX_BUNDLES: Final = len(BUNDLES_HEAD) + 1 + MAX_EPOCHS * (4 + MAX_BUNDLE)
 
 # Lower case only, so that equal names are equal octets: a role is a word, an origin a host with an optional port.
 ROLE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -148,6 +153,39 @@ def parse_bundle(data: bytes) -> Bundle:
     )
     reader.finish("bundle")
     return bundle
+
+
+def serialize_bundles(bundles: Sequence[bytes]) -> bytes:
+    """Return the encoding of a list of bundles, of one to `MAX_EPOCHS` epochs in ascending order."""
+    if not 0 < len(bundles) <= MAX_EPOCHS:
+        raise UsageError(f"a list holds 1 to {MAX_EPOCHS} bundles: {len(bundles)}")
+    writer = Writer().raw(BUNDLES_HEAD).u8(len(bundles))
+    for bundle in bundles:
+        writer.vec32(bundle)
+    return writer.getvalue()
+
+
+def parse_bundles(data: bytes) -> dict[int, bytes]:
+    """Read what is published for one pool: the bundles by the epoch that each claims to be of, none of them verified.
+
+    Which of them counts is for the reader's own clock to say.
+    """
+    if len(data) > MAX_BUNDLES:
+        raise TooLargeError(f"bundles of {len(data)} octets, limit {MAX_BUNDLES}")
+    reader = Reader(data)
+    expect_head(reader, BUNDLES_HEAD, "a list of key bundles")
+    count = reader.u8("count of bundles")
+    if not 0 < count <= MAX_EPOCHS:
+        raise DecodeError(f"a list of {count} bundles, of 1 to {MAX_EPOCHS}")
+    found: dict[int, bytes] = {}
+    for _ in range(count):
+        bundle = reader.vec32("bundle", MAX_BUNDLE)
+        epoch = parse_core(parse_bundle(bundle).core).epoch
+        if found and epoch <= max(found):
+            raise DecodeError("the bundles are not in ascending order of their epochs")
+        found[epoch] = bundle
+    reader.finish("list of bundles")
+    return found
 
 
 def core_digest(core: bytes) -> bytes:
