@@ -14,42 +14,70 @@ from pathlib import Path
 
 import msgspec
 
+from inference.answer import Events, Task, produce
 from inference.config import Measured
 from inference.front import MAX_BODY
-from inference.open import Task
+from inference.pace import Line, Pace, paced
 from inference.runner import Runner
 from inference.warmup import load_tasks
 from seclude import bhttp
 from seclude.daemon.answering import answering
 from seclude.daemon.lifecycle import announce
 from seclude.daemon.limits import ServerLimits
-from seclude.daemon.messages import Request, Response
+from seclude.daemon.messages import Request, Response, Streamed
 from seclude.daemon.server import Server
+from seclude.ohttp.media import EVENT_STREAM
 from seclude.tasks import JSON
 
 DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Measured)}
 
 
+class Clear:
+    """Leaves chunks as they are."""
+
+    def seal(self, piece: bytes) -> bytes:
+        """Return a chunk."""
+        return piece
+
+    def finish(self, piece: bytes = b"") -> bytes:
+        """Return the last chunk."""
+        return piece
+
+
 class Direct:
     """The handler: the body of a request is the task's, and its answer the answer's."""
 
-    def __init__(self, task: Task, threads: int, waiting: int) -> None:
+    def __init__(self, task: Task, threads: int, waiting: int, pace: Pace) -> None:
         self._task = task
         self._runner = Runner(threads, waiting)
+        self._pace = pace
 
-    async def handle(self, request: Request) -> Response:
-        """Answer one request."""
+    async def handle(self, request: Request) -> Response | Streamed:
+        """Answer one request, in pieces where it wants events."""
         content = await request.body.read()
         inner = bhttp.Request(
             request.method.encode(),
             b"https",
             b"direct.invalid",
             request.path.encode(),
-            (bhttp.Field(b"content-type", JSON.encode()),),
+            (bhttp.Field(b"content-type", JSON.encode()), bhttp.Field(b"accept", (request.accept or JSON).encode())),
             content,
         )
+        if request.accept == EVENT_STREAM:
+            line = Line(self._pace)
+            job = asyncio.ensure_future(self._runner.run(self._make, inner, line))
+            return Streamed(EVENT_STREAM, paced(line, job, Clear(), self._pace))
         answer = await self._runner.run(self._task, inner)
+        assert isinstance(answer, bhttp.Response)
         return Response(answer.status, JSON, answer.content)
+
+    def _make(self, inner: bhttp.Request, line: Line) -> list[bytes]:
+        answer = self._task(inner)
+        if not isinstance(answer, Events):
+            return [answer.content]
+        line.begin()
+        produce(answer, line.put, 0.0)
+        return []
 
     def close(self) -> None:
         """End its threads."""
@@ -63,7 +91,8 @@ async def serve(flags: argparse.Namespace) -> None:
         loop.add_signal_handler(number, ended.set)
     task = load_tasks(flags.model, int(DEFAULTS["model_threads"]))
     at_once, inflight = int(DEFAULTS["tasks_at_once"]), int(DEFAULTS["max_inflight"])
-    direct = Direct(task, at_once, inflight - at_once)
+    pace = Pace(int(DEFAULTS["chunk_bytes"]), float(DEFAULTS["tick_milliseconds"]) / 1000)
+    direct = Direct(task, at_once, inflight - at_once, pace)
     server = Server(answering(direct.handle), ServerLimits(max_body_bytes=MAX_BODY, max_inflight=inflight))
     bound = await server.start(flags.listen)
     announce(flags.announce, listen=bound, admin=bound)

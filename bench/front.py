@@ -1,9 +1,10 @@
-"""A worker's front without a model: the real server, keyring, decapsulation and sealing, and a task that does nothing.
+"""A worker's front without a model: the real server, keyring, decapsulation and sealing, and tasks that do nothing.
 
     python -m bench.front --listen 127.0.0.1:0 --admin 127.0.0.1:0 --announce FD
 
-It shows what a worker adds to the model's own time. A real worker has no such task, and must not have one. Its
-evidence is SIMULATED, and made for a folder that is gone when it ends.
+It shows what a worker adds to the model's own time, and what a hop does with a long stream: STREAM_PATH answers with
+as many octets of events as the content says in decimal digits. A real worker has no such task, and must not have one.
+Its evidence is SIMULATED, by a platform in the folder that is named or in one that is gone when it ends.
 """
 
 import argparse
@@ -11,17 +12,19 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from inference.answer import Emit, Events, event
 from inference.config import Measured
 from inference.front import MAX_BODY, Front
 from inference.join import Joiner, Member
 from inference.keyring import Keyring
-from inference.platform import create_simulated_platform
+from inference.pace import Pace
+from inference.platform import SimulatedPlatform, create_simulated_platform
 from inference.runner import Runner
 from seclude import bhttp
 from seclude.attestation.policy import Policy
@@ -37,25 +40,41 @@ ORIGIN: Final = "front.invalid"
 PERIOD_SECONDS: Final = 86_400  # no epoch ends during a run
 MEASUREMENT: Final = bytes(32)  # of no software: nobody verifies this one
 REPLAY_LIMIT: Final = 10_000_000
+STREAM_PATH: Final = b"/v1/stream"
+EVENT_BYTES: Final = 1000
 ANSWER: Final = bhttp.Response(200, (bhttp.Field(b"content-type", JSON.encode()),), b"x" * 1024)
 DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Measured)}
 
 
-def nothing(_: bhttp.Request) -> bhttp.Response:
-    """Answer at once."""
-    return ANSWER
+def nothing(request: bhttp.Request) -> bhttp.Response | Events:
+    """Answer at once, or with events as fast as they are taken."""
+    return stream(int(request.content)) if request.path == STREAM_PATH else ANSWER
 
 
-def open_front(folder: Path, now: float) -> tuple[Front, Runner]:
+def stream(octets: int) -> Events:
+    """Return events of so many octets together."""
+
+    def produce(emit: Emit) -> None:
+        left = octets
+        while left > 0:
+            whole = event("filler", b"x" * min(left, EVENT_BYTES))
+            emit(whole)
+            left -= len(whole)
+
+    return Events(produce)
+
+
+def open_front(
+    platform: SimulatedPlatform, slots: Slots, pace: Pace, clock: Callable[[], float]
+) -> tuple[Front, Runner]:
     """Return a front that holds nothing yet, and its threads."""
-    platform = create_simulated_platform(folder, now)
     policy = Policy(
         role="worker",
         origin=ORIGIN,
-        slots=Slots(t0=int(now) - PERIOD_SECONDS // 2, period_seconds=PERIOD_SECONDS),
+        slots=slots,
         measurements=frozenset({MEASUREMENT}),
         simulated_roots=(platform.root,),
-        max_evidence_age_seconds=3 * PERIOD_SECONDS,
+        max_evidence_age_seconds=3 * slots.period_seconds,
     )
     keyring = Keyring(policy, platform, MEASUREMENT, replay_limit=REPLAY_LIMIT)
     at_once, inflight = int(DEFAULTS["tasks_at_once"]), int(DEFAULTS["max_inflight"])
@@ -66,9 +85,10 @@ def open_front(folder: Path, now: float) -> tuple[Front, Runner]:
         Joiner(keyring, platform),
         nothing,
         runner=runner,
+        pace=pace,
         observe=lambda _result, _seconds: None,
         draining=lambda: False,
-        clock=time.time,
+        clock=clock,
     )
     return front, runner
 
@@ -78,8 +98,15 @@ async def serve(flags: argparse.Namespace) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    now = int(time.time())
+    t0 = now - flags.period // 2 if flags.t0 is None else flags.t0
+    pace = Pace(flags.chunk_bytes, flags.tick_ms / 1000)
     with tempfile.TemporaryDirectory(prefix="seclude-bench-") as folder:
-        front, runner = open_front(Path(folder) / "platform", time.time())
+        if flags.platform is None:
+            platform = create_simulated_platform(Path(folder) / "platform", now)
+        else:
+            platform = SimulatedPlatform.load(flags.platform)
+        front, runner = open_front(platform, Slots(t0, flags.period), pace, time.time)
         limits = ServerLimits(max_body_bytes=MAX_BODY, max_inflight=int(DEFAULTS["max_inflight"]))
         server = Server(answering(front.handle), limits, observe=Metrics("worker").observe)
         bound = await server.start(flags.listen)
@@ -95,6 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--listen", default="127.0.0.1:0")
     parser.add_argument("--admin", help="ignored: a front is ready as soon as it listens")
     parser.add_argument("--announce", type=int)
+    parser.add_argument("--platform", type=Path, metavar="DIR", help="of a SIMULATED platform that several share")
+    parser.add_argument("--t0", type=int, metavar="SECONDS")
+    parser.add_argument("--period", type=int, default=PERIOD_SECONDS, metavar="SECONDS")
+    parser.add_argument("--chunk-bytes", type=int, default=DEFAULTS["chunk_bytes"], metavar="N")
+    parser.add_argument("--tick-ms", type=float, default=DEFAULTS["tick_milliseconds"], metavar="MS")
     asyncio.run(serve(parser.parse_args(arguments)))
 
 

@@ -27,6 +27,10 @@ class WorkloadSpec(Struct, frozen=True, forbid_unknown_fields=True):
     key_config: bytes = b""
     """The key to encapsulate to, or whose identifier an opaque request names."""
     origin: str = ""
+    padded: bool = True
+    """Fill an encapsulated request up to its bucket, as a device does; an opaque one is as long as it is said to be."""
+    streamed: bool = False
+    """Ask for events; encapsulated, in chunks."""
     inline: bool = False
     """Encapsulate when the request is due, and open the answer as soon as it is there, within the measured time."""
     check_every: int = 1

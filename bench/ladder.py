@@ -1,12 +1,14 @@
 """`seclude-bench ladder`: the price of privacy, rung by rung.
 
-The same summaries, due at the same moments, go to the model directly, then with encryption, then through the gateway,
-then through the relay; everything runs on this machine, and the rungs take turns, each round from another one on, so
-that whatever else the machine does falls on all of them. The device's own cryptography is inside the measured time.
+The same summaries, due at the same moments, go to the model directly, then with encryption as RFC 9458 alone has it,
+then post-quantum, then padded, then through the gateway, then through the relay, and last through a relay that mixes
+them. Everything runs on this machine, and the rungs take turns, each round from another one on, so that whatever else
+the machine does falls on all of them. The device's own cryptography is inside the measured time.
 """
 
 import argparse
 import asyncio
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -21,9 +23,9 @@ from bench.engine import Books, Samples, Say, in_turn, run_load, together
 from bench.job import Job
 from bench.options import count, positive
 from bench.output import add_options, deliver, say, silent
-from bench.result import Figure, Result, added_ms, answered, case_of, median_of, steps_of
+from bench.result import Figure, Result, added_ms, answered, case_of, cpu_us, median_of, steps_of
 from bench.run import MODEL
-from bench.targets import Place, Target, WholePath, direct_worker, need_model, whole_path
+from bench.targets import WORKER, Place, Target, WholePath, direct_worker, mixing_relay, need_model, whole_path
 from seclude.errors import ConfigError
 
 CEILING_CONNECTIONS: Final = 8  # keeps both task threads of a worker busy, and no more waits than it may hold
@@ -32,7 +34,9 @@ CONNECTIONS: Final = 32  # as many requests as a worker takes at once; what come
 MAX_ADDED_MS: Final = 1.5  # to the median, by the whole path at half its ceiling: what the project promises
 IDLE_SECONDS: Final = 2.0
 WARMUP_SECONDS: Final = 0.5
-QUICK: Final = (5, 2.5)  # rounds, and seconds of each load
+MAX_XWING_US: Final = 400.0  # of a worker's CPU for each request: what the project promises
+MIXING_MILLISECONDS: Final = 20  # some requests wait for one another, and nobody notices
+QUICK: Final = (5, 1.8)  # rounds, and seconds of each load
 FULL: Final = (7, 8.0)
 EXAMPLE: Final = """examples:
   seclude-bench ladder --quick
@@ -46,6 +50,7 @@ class Ways:
 
     direct: Target
     path: WholePath
+    mixing: Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,22 @@ class Rung:
     target: Callable[[Ways], Target]
 
 
+XWING: Final = "X-Wing"
+RELAY_RUNG: Final = "relay"
 RUNGS: Final = (
     Rung("model direct", lambda ways: ways.direct),
-    Rung("HPKE", lambda ways: ways.path.worker),
+    Rung("HPKE, X25519", lambda ways: ways.path.bare),
+    Rung(XWING, lambda ways: retargeted(ways.path.worker, padded=False)),
+    Rung("padding", lambda ways: ways.path.worker),
     Rung("gateway", lambda ways: ways.path.gateway),
-    Rung("relay", lambda ways: ways.path.relay),
+    Rung(RELAY_RUNG, lambda ways: ways.path.relay),
+    Rung("mixing", lambda ways: ways.mixing),
 )
+
+
+def retargeted(target: Target, *, padded: bool) -> Target:
+    """Return the same target asked with other requests."""
+    return dataclasses.replace(target, workload=replace(target.workload, padded=padded))
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -93,7 +108,13 @@ def act(flags: argparse.Namespace) -> int:
     tell = silent if flags.quiet else say
     rate, climbed, idle = asyncio.run(_climb(flags, rounds, seconds, tell))
     rungs = [(rung.name, climbed[rung.name]) for rung in RUNGS]
-    added = added_ms(answered(rungs[0][1], rungs[-1][1]))
+    added = added_ms(answered(rungs[0][1], climbed[RELAY_RUNG]))
+    before = rungs[[name for name, _ in rungs].index(XWING) - 1][1]
+    xwing = [
+        upper_us - lower_us
+        for lower, upper in answered(before, climbed[XWING])
+        if (lower_us := cpu_us(lower).get(WORKER)) is not None and (upper_us := cpu_us(upper).get(WORKER)) is not None
+    ]
     result = Result(
         kind="ladder",
         seed=flags.seed,
@@ -102,6 +123,7 @@ def act(flags: argparse.Namespace) -> int:
         steps=steps_of(rungs),
         figures=[
             *([median_of("added to the median in all", added, "ms", MAX_ADDED_MS)] if added else []),
+            *([median_of("X-Wing's CPU in the worker", xwing, "us", MAX_XWING_US)] if xwing else []),
             *(Figure(f"CPU of the {name} without load", spent, "ms/s") for name, spent in idle.items()),
         ],
     )
@@ -116,7 +138,9 @@ async def _climb(
         place = Place(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seclude-bench-"))))
         tell("starting a relay, a gateway, a worker, and a worker without encryption")
         direct = await stack.enter_async_context(direct_worker(place, flags.model))
-        ways = Ways(direct, await stack.enter_async_context(whole_path(place, flags.model, 1)))
+        path = await stack.enter_async_context(whole_path(place, flags.model, 1))
+        mixing = await stack.enter_async_context(mixing_relay(place, path, MIXING_MILLISECONDS))
+        ways = Ways(direct, path, mixing)
         tell("seeing what they cost while nobody asks")
         idle = await _idle_cost(ways.path.relay)
         rate = flags.rate

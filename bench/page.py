@@ -17,6 +17,7 @@ TITLES: Final = {
     "idle": "Idle connections",
     "slow": "Slow clients",
     "hpke": "The price of encryption",
+    "stream": "Streamed answers",
 }
 FROM_START: Final = "Latency counts from the moment a request was meant to start."
 FROM_SENDING: Final = (

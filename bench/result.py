@@ -110,7 +110,7 @@ class Result(Struct, frozen=True, kw_only=True):
     """One run of one command."""
 
     schema: Annotated[str, msgspec.Meta(pattern=r"^seclude-bench/1$")] = SCHEMA
-    kind: Literal["run", "ladder", "peers", "idle", "slow", "hpke"]
+    kind: Literal["run", "ladder", "stream", "peers", "idle", "slow", "hpke"]
     machine: Machine = msgspec.field(default_factory=describe)
     seed: int = 0
     config: Config = msgspec.field(default_factory=dict)

@@ -17,11 +17,11 @@ import httptools
 import uvloop
 
 from seclude.attestation.bundle import Bundle, Core, core_digest, serialize_bundle, serialize_core
-from seclude.attestation.slots import x25519_key_id
+from seclude.attestation.slots import x25519_key_id, xwing_key_id
 from seclude.daemon.lifecycle import announce
-from seclude.hpke import KEM_X25519
+from seclude.hpke import KEM_X25519, KEM_XWING
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, serialize_key_configs
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_RES
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_RES
 from seclude.pool import JSON, Held, Message, Status, parse_birth, serialize_status
 
 ANSWER_BYTES: Final = 1100  # 1 KiB and what an encapsulation adds to an answer
@@ -32,6 +32,7 @@ PURPOSE: Final = b"BIP77 454403bb-9f7b-4385-b31f-acd2dae20b7e"
 LARGE_REQUEST_BYTES: Final = 4096  # a body beyond this asks for the large answer, for those who then do not read it
 LARGE_ANSWER_BYTES: Final = 3 << 20  # somewhat more than the kernel takes for a client that does not read (tcp(7))
 PUBLIC_KEY: Final = bytes(range(1, 33))  # of nobody
+XWING_PUBLIC_KEY: Final = bytes(1216)  # of nobody either: as long as a worker's, so that bundles are as large
 
 
 class Answers:
@@ -47,7 +48,7 @@ class Answers:
         if path in (Message.REQUEST.encode(), GATEWAY_PATH.encode()) and method == b"POST":
             return self._encapsulated if sum(map(len, body)) <= LARGE_REQUEST_BYTES else self._large
         if path == GATEWAY_PATH.encode():
-            return http(200, KEY_BUNDLE, self._birth(0))
+            return http(200, OHTTP_KEYS, serialize_key_configs(key_configs(0)))  # as one that never looks at Accept
         if path == PURPOSES_PATH.encode():
             return http(200, PURPOSES, b"\0\1" + bytes([len(PURPOSE)]) + PURPOSE)
         if path == Message.STATUS.encode():
@@ -59,14 +60,15 @@ class Answers:
     def _birth(self, epoch: int) -> bytes:
         if epoch not in self._bundles:
             core = serialize_core(
-                Core("worker", "stub.invalid", epoch, serialize_key_configs([key_config(epoch)]), bytes(32), b"none")
+                Core("worker", "stub.invalid", epoch, serialize_key_configs(key_configs(epoch)), bytes(32), b"none")
             )
             self._bundles[epoch] = core_digest(core).hex(), serialize_bundle(Bundle(core, b"none"))
         return self._bundles[epoch][1]
 
     def _status(self) -> bytes:
         epochs = tuple(
-            Held(epoch, core, frozenset({x25519_key_id(epoch)})) for epoch, (core, _) in self._bundles.items()
+            Held(epoch, core, frozenset({xwing_key_id(epoch), x25519_key_id(epoch)}))
+            for epoch, (core, _) in self._bundles.items()
         )
         return serialize_status(Status(bool(epochs), () if epochs else ("no epoch",), "00" * 32, epochs))
 
@@ -112,7 +114,14 @@ class Connection(asyncio.Protocol):
 
 def key_config(epoch: int) -> KeyConfig:
     """Return the configuration that requests for a stub name; nobody has its private key."""
-    return KeyConfig(x25519_key_id(epoch), KEM_X25519, PUBLIC_KEY, (SymmetricAlgorithms(1, 1),))
+    return key_configs(epoch)[1]
+
+
+def key_configs(epoch: int) -> tuple[KeyConfig, KeyConfig]:
+    """Return what a stub publishes, in the order in which a worker does."""
+    pairs = (SymmetricAlgorithms(1, 1),)
+    xwing = KeyConfig(xwing_key_id(epoch), KEM_XWING, XWING_PUBLIC_KEY, pairs)
+    return xwing, KeyConfig(x25519_key_id(epoch), KEM_X25519, PUBLIC_KEY, pairs)
 
 
 def http(status: int, kind: str, body: bytes) -> bytes:

@@ -8,17 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from aiohttp import ClientSession
+from msgspec.structs import replace
+
 from bench.account import family, pin
+from bench.front import ORIGIN
 from bench.job import WorkloadSpec
 from bench.stub import key_config
 from deploy.party import READY_SECONDS, Party, StackError, module
 from deploy.stack import Stack
+from seclude import hpke
 from seclude.attestation.slots import Slots
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust, load_trust
 from seclude.errors import ConfigError
-from seclude.ohttp.keyconfig import serialize_key_config
-from seclude.ohttp.media import GATEWAY_PATH
+from seclude.hpke import KEM_X25519, KEM_XWING
+from seclude.ohttp.keyconfig import choose, parse_key_configs, serialize_key_config
+from seclude.ohttp.media import GATEWAY_PATH, OHTTP_KEYS
 from seclude.pool import Message
 from seclude.tasks import SUMMARIZE_PATH
 
@@ -27,6 +33,7 @@ RELAY: Final = "relay"
 GATEWAY: Final = "gateway"
 WORKER: Final = "worker"
 DIRECT: Final = "direct"
+HKDF_AES: Final = (hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_128_GCM)
 ELSEWHERE: Final = "elsewhere"  # all that a result says of a target that was given by its URL
 
 
@@ -99,6 +106,8 @@ class WholePath:
     relay: Target
     gateway: Target
     worker: Target
+    bare: Target
+    """The worker asked as a plain client of RFC 9458 asks it: with X25519, and not padded."""
 
 
 @asynccontextmanager
@@ -108,7 +117,9 @@ async def whole_path(place: Place, model: Path, workers: int) -> AsyncIterator[W
     try:
         await stack.start()
         assert stack.trust is not None
-        workload = WorkloadSpec("encapsulated", key_config=await fetch_key(stack.trust), origin=stack.trust.origin)
+        key, plain_key = await fetch_keys(stack.trust)
+        workload = WorkloadSpec("encapsulated", key_config=key, origin=stack.trust.origin)
+        bare = replace(workload, key_config=plain_key, padded=False)
         names = [name for name in stack.parties if name.startswith(WORKER)]
         pids = {name: pid_of(party) for name, party in stack.parties.items()}
         workers_only = {WORKER if len(names) == 1 else name: pids[name] for name in names}
@@ -116,12 +127,35 @@ async def whole_path(place: Place, model: Path, workers: int) -> AsyncIterator[W
         gateway = f"http://{stack.parties[GATEWAY].listen}{GATEWAY_PATH}"
         beyond = {GATEWAY: pids[GATEWAY], **workers_only}
         yield WholePath(
-            Target("path", stack.trust.relay, workload, {RELAY: pids[RELAY], **beyond}),
+            Target("path", stack.trust.relays[0], workload, {RELAY: pids[RELAY], **beyond}),
             Target(GATEWAY, gateway, workload, beyond),
             Target(WORKER, worker, workload, {next(iter(workers_only)): pids[names[0]]}),
+            Target(WORKER, worker, bare, {next(iter(workers_only)): pids[names[0]]}),
         )
     finally:
         await stack.stop()
+
+
+@asynccontextmanager
+async def fronted_path(place: Place, *, chunk_bytes: int, tick_ms: float) -> AsyncIterator[Target]:
+    """Relay, gateway and a worker without a model, whose streams have this pace; its key is taken on trust."""
+    t0 = int(time.time()) - 60
+    slots = ["--t0", str(t0), "--period", str(PERIOD_SECONDS)]
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        pace = ["--chunk-bytes", str(chunk_bytes), "--tick-ms", str(tick_ms)]
+        worker = await enter(running(place, WORKER, "bench.front", *slots, *pace))
+        gateway = await enter(
+            running(place, GATEWAY, "gateway", *slots, "--single", "--worker", f"http://{worker.listen}")
+        )
+        await until_ready(gateway)
+        relay = await enter(running(place, RELAY, "relay", "--gateway", f"http://{gateway.listen}{GATEWAY_PATH}"))
+        await until_ready(relay)
+        url = f"http://{relay.listen}{GATEWAY_PATH}"
+        async with ClientSession() as session, session.get(url, headers={"Accept": OHTTP_KEYS}) as answer:
+            key = serialize_key_config(choose(parse_key_configs(await answer.read()), KEM_XWING, *HKDF_AES))
+        parties = {RELAY: pid_of(relay), GATEWAY: pid_of(gateway), WORKER: pid_of(worker)}
+        yield Target("front", url, WorkloadSpec("encapsulated", key_config=key, origin=ORIGIN), parties)
 
 
 @asynccontextmanager
@@ -143,14 +177,29 @@ async def elsewhere(url: str, trust: Path | None) -> Target:
     if trust is None:
         return Target(ELSEWHERE, url, WorkloadSpec("opaque"), {})
     trusted = load_trust(trust)
-    workload = WorkloadSpec("encapsulated", key_config=await fetch_key(trusted), origin=trusted.origin)
+    workload = WorkloadSpec("encapsulated", key_config=(await fetch_keys(trusted))[0], origin=trusted.origin)
     return Target(ELSEWHERE, url, workload, {})
 
 
-async def fetch_key(trust: Trust) -> bytes:
-    """Return the key configuration of a pool, verified as a device verifies it."""
+async def fetch_keys(trust: Trust) -> tuple[bytes, bytes]:
+    """Return a pool's key configurations, of X-Wing and of X25519, verified as a device verifies them."""
     async with Client(trust) as client:
-        return serialize_key_config((await client.verify()).key_configs[0])
+        core = (await client.verify()).core
+    configs = parse_key_configs(core.key_configs)
+    wanted = [choose(configs, kem, *HKDF_AES) for kem in (KEM_XWING, KEM_X25519)]
+    return serialize_key_config(wanted[0]), serialize_key_config(wanted[1])
+
+
+@asynccontextmanager
+async def mixing_relay(place: Place, path: WholePath, milliseconds: int) -> AsyncIterator[Target]:
+    """A second relay before a path's gateway, which lets requests wait for one another."""
+    config = place.folder / "mixing.toml"
+    config.write_text(f"[mixing]\ndelay_milliseconds = {milliseconds}\n")
+    command = ["relay", "--gateway", path.gateway.url, "--config", str(config)]
+    async with running(place, "mixing-relay", *command) as relay:
+        await until_ready(relay)
+        parties = {RELAY: pid_of(relay), **path.gateway.parties}
+        yield Target("mixing", f"http://{relay.listen}{GATEWAY_PATH}", path.relay.workload, parties)
 
 
 async def until_ready(party: Party) -> None:

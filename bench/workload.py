@@ -7,6 +7,7 @@ two, and counted under that name.
 import os
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -14,9 +15,11 @@ from bench.chats import chat
 from bench.job import WorkloadSpec
 from seclude import bhttp
 from seclude.errors import DecodeError, OpenError
-from seclude.ohttp.encapsulation import ResponseOpener, encapsulate_request
+from seclude.ohttp.chunked import MAX_CHUNK, encapsulate_chunked
+from seclude.ohttp.encapsulation import encapsulate_request
 from seclude.ohttp.keyconfig import KeyConfig, parse_key_config
-from seclude.ohttp.media import OHTTP_REQ
+from seclude.ohttp.media import EVENT_STREAM, OHTTP_CHUNKED_REQ, OHTTP_REQ
+from seclude.padding import pad
 from seclude.tasks import JSON, SUMMARIZE_PATH
 
 Check = Callable[[bytes], str | None]
@@ -76,8 +79,9 @@ class Plain:
     """The task in plain JSON, as a worker without encryption would take it."""
 
     def __init__(self, spec: WorkloadSpec, url: str, index: int, generators: int) -> None:
-        self._url, self._seed = url, spec.seed
+        self._seed = spec.seed
         self._number, self._step = index, generators
+        self._head = partial(head_of, url, JSON, accept=EVENT_STREAM if spec.streamed else None)
 
     def prepare(self, count: int) -> None:
         """Cheap enough to be made when needed."""
@@ -86,14 +90,16 @@ class Plain:
         """Return the next request."""
         content = chat(self._seed, self._number)
         self._number += self._step
-        return head_of(self._url, JSON, len(content)) + content, not_empty
+        return self._head(len(content)) + content, not_empty
 
 
 class Encapsulated:
     """The task as a device sends it: Binary HTTP in a new HPKE context each time."""
 
     def __init__(self, spec: WorkloadSpec, url: str, index: int, generators: int) -> None:
-        self._url, self._seed, self._inline = url, spec.seed, spec.inline
+        self._seed, self._inline = spec.seed, spec.inline
+        self._padded, self._streamed = spec.padded, spec.streamed
+        self._head = partial(head_of, url, OHTTP_CHUNKED_REQ if spec.streamed else OHTTP_REQ)
         self._origin = spec.origin.encode()
         self._config = parse_key_config(spec.key_config)
         self._number, self._step = index, generators
@@ -112,36 +118,48 @@ class Encapsulated:
     def _next(self) -> tuple[bytes, Check]:
         content = chat(self._seed, self._number)
         self._number += self._step
-        fields = (bhttp.Field(b"content-type", JSON.encode()), bhttp.Field(b"date", formatdate(usegmt=True).encode()))
-        inner = bhttp.Request(b"POST", b"https", self._origin, SUMMARIZE_PATH.encode(), fields, content)
-        body, opener = encapsulate_request(self._config, bhttp.serialize_request(inner))
-        return head_of(self._url, OHTTP_REQ, len(body)) + body, _Opening(opener)
+        fields = [bhttp.Field(b"content-type", JSON.encode()), bhttp.Field(b"date", formatdate(usegmt=True).encode())]
+        if self._streamed:
+            fields.append(bhttp.Field(b"accept", EVENT_STREAM.encode()))
+        inner = bhttp.Request(b"POST", b"https", self._origin, SUMMARIZE_PATH.encode(), tuple(fields), content)
+        message = bhttp.serialize_request(inner)
+        message = pad(message) if self._padded else message
+        body, check = (in_chunks if self._streamed else at_once)(self._config, message)
+        return self._head(len(body)) + body, check
 
 
-class _Opening:
-    """The look into one encapsulated answer."""
-
-    __slots__ = ("_opener",)
-
-    def __init__(self, opener: ResponseOpener) -> None:
-        self._opener = opener
-
-    def __call__(self, body: bytes) -> str | None:
-        try:
-            answer = bhttp.parse_response(self._opener.open(body))
-        except (OpenError, DecodeError):
-            return NOT_OPENED
-        if answer.status != 200:
-            return f"inner status {answer.status}"
-        return not_empty(answer.content)
+def at_once(config: KeyConfig, message: bytes) -> tuple[bytes, Check]:
+    """Encapsulate a request, and return what opens its answer."""
+    body, opener = encapsulate_request(config, message)
+    return body, lambda answer: _look_into(lambda: opener.open(answer))
 
 
-def head_of(url: str, content_type: str, length: int) -> bytes:
+def in_chunks(config: KeyConfig, message: bytes) -> tuple[bytes, Check]:
+    """Encapsulate a request in chunks, and return what opens its answer."""
+    sealer, opener = encapsulate_chunked(config)
+    pieces = [message[at : at + MAX_CHUNK] for at in range(0, len(message), MAX_CHUNK)]
+    body = b"".join([*map(sealer.seal, pieces[:-1]), sealer.finish(pieces[-1])])
+    return body, lambda answer: _look_into(lambda: b"".join([*opener.feed(answer), opener.finish()]))
+
+
+def _look_into(opening: Callable[[], bytes]) -> str | None:
+    """Say what is wrong with an encapsulated answer."""
+    try:
+        answer = bhttp.parse_response(opening())
+    except (OpenError, DecodeError):
+        return NOT_OPENED
+    if answer.status != 200:
+        return f"inner status {answer.status}"
+    return not_empty(answer.content)
+
+
+def head_of(url: str, content_type: str, length: int, *, accept: str | None = None) -> bytes:
     """Return the head of a POST."""
     parts = urlsplit(url)
+    wanted = "" if accept is None else f"Accept: {accept}\r\n"
     return (
         f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+        f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n{wanted}\r\n"
     ).encode()
 
 

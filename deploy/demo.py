@@ -229,7 +229,7 @@ async def tamper(stack: Stack, folder: Path) -> None:
         assert stack.trust is not None
         assert evil.trust is not None
         lured = folder / "lured.toml"
-        lured.write_text(render_trust(msgspec.structs.replace(stack.trust, relay=evil.trust.relay)))
+        lured.write_text(render_trust(msgspec.structs.replace(stack.trust, relays=evil.trust.relays)))
         print("\nA device that is led there, with the trust file it always had:")
         status = await seclude(lured, "summarize", *ASKED)
         sent = sum(piece.data.startswith(b"POST") for piece in taps["relay"].pieces)

@@ -139,7 +139,8 @@ class Stack:
         root = base64.b64encode((self.state / "platform" / "root.der").read_bytes()).decode()
         self.trust = Trust(
             origin=ORIGIN,
-            relay=f"http://{self.advertised['relay']}{GATEWAY_PATH}",
+            relays=(f"http://{self.advertised['relay']}{GATEWAY_PATH}",),
+            gateway=f"http://{self.advertised['gateway']}{GATEWAY_PATH}",
             slots=SlotTable(t0=self.t0, period_seconds=self.period_seconds),
             evidence=EvidenceTable(
                 measurements=(manifest["digest"],),

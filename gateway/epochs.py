@@ -25,6 +25,10 @@ REST_SECONDS: Final = 1.0  # after a first failure; doubles with each further on
 MAX_REST_SECONDS: Final = 32.0  # a twentieth of a slot
 MAX_FAILURES: Final = 5  # the doubling stops here
 REST_JITTER: Final = 0.25  # of the rest, taken off: the gateways of one pool should not come back in step
+# How long into a slot the keys of the one before are offered beside its own, to devices whose clock is behind: a minute
+# is more than a synchronized clock is off, and a quarter of a slot is what short slots have to spare.
+GRACE_SECONDS: Final = 60.0
+GRACE_PART: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class _Trouble:
 
 
 class Reconciler:
-    """Keeps every live epoch of one pool born, shared and published."""
+    """Keeps the epoch of now, and the next one ahead of its slot, born, shared and published."""
 
     def __init__(
         self,
@@ -62,18 +66,21 @@ class Reconciler:
         clock: Callable[[], float],
         *,
         single: bool,
+        announce_seconds: float,
         observer: Observer,
     ) -> None:
+        """`announce_seconds` is how long before its slot an epoch should have keys."""
         self._pool = pool
         self._links = links
         self._slots = slots
         self._clock = clock
         self._quorum = 1 if single else 2
+        self._announce_seconds = announce_seconds
         self._observer = observer
         self._offers: dict[int, Offer] = {}
         self._drafts: dict[str, bytes] = {}  # bundles of births, until their cores are published
         self._trouble: dict[int, _Trouble] = {}
-        self._doubtful: tuple[int, Worker] | None = None
+        self._doubtful: dict[int, Worker] = {}
 
     @property
     def epoch(self) -> int | None:
@@ -85,8 +92,11 @@ class Reconciler:
 
     @property
     def _wanted(self) -> tuple[int, ...]:
-        """The epochs that should have keys. To announce ahead of time, name the next one too."""
-        return () if self.epoch is None else (self.epoch,)
+        """The epochs that should have keys: that of now, and the next one when it is time to announce it."""
+        epoch = self.epoch
+        if epoch is None:
+            return ()
+        return (epoch, epoch + 1) if self._seconds_left(epoch) <= self._announce_seconds else (epoch,)
 
     @property
     def offer(self) -> Offer | None:
@@ -95,16 +105,44 @@ class Reconciler:
         return None if epoch is None else self._offers.get(epoch)
 
     @property
-    def seconds_left(self) -> float:
-        """Return how much of the slot of now is left."""
+    def announced(self) -> Offer | None:
+        """What is published for the next slot."""
         epoch = self.epoch
-        return 0.0 if epoch is None else self._slots.end(epoch) - self._clock()
+        return None if epoch is None else self._offers.get(epoch + 1)
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """What devices are given, in the order of the slots: the last one too while this one is young."""
+        epoch = self.epoch
+        if epoch is None:
+            return ()
+        first = epoch - 1 if self._grace_left(epoch) > 0 else epoch
+        return tuple(self._offers[number] for number in range(first, epoch + 2) if number in self._offers)
+
+    @property
+    def seconds_unchanged(self) -> float:
+        """Return how long what is offered will surely be the same, but for keys that are late."""
+        epoch = self.epoch
+        if epoch is None:
+            return 0.0
+        left = self._seconds_left(epoch)
+        changes = (left, left - self._announce_seconds, self._grace_left(epoch))
+        return min((each for each in changes if each > 0), default=0.0)
+
+    def _seconds_left(self, epoch: int) -> float:
+        """Return how much of a slot is left."""
+        return self._slots.end(epoch) - self._clock()
+
+    def _grace_left(self, epoch: int) -> float:
+        """Return how long the keys of the slot before are still offered; not above zero when no longer."""
+        grace = min(GRACE_SECONDS, GRACE_PART * self._slots.period_seconds)
+        return self._slots.start(epoch) + grace - self._clock()
 
     async def run(self) -> None:
         """Reconcile for as long as the gateway runs: when the pool changes, when a slot begins, and now and then."""
         while True:
             await self.reconcile()
-            pause = min(TICK_SECONDS, self.seconds_left or TICK_SECONDS)
+            pause = min(TICK_SECONDS, self.seconds_unchanged or TICK_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._pool.changed()
@@ -125,8 +163,7 @@ class Reconciler:
         elected = elect(self._pool.workers, live, cores)
         self._pool.elect(elected)
         self._drafts = {core: draft for core, draft in self._drafts.items() if core in elected.values()}
-        if self._doubtful is not None and self._doubtful[0] not in live:
-            self._doubtful = None
+        self._doubtful = {number: worker for number, worker in self._doubtful.items() if number in live}
         now = asyncio.get_running_loop().time()
         return next_step(
             View(
@@ -137,7 +174,7 @@ class Reconciler:
                 quorum=self._quorum,
                 failures={index: trouble.failures for index, trouble in self._trouble.items()},
                 resting={index for index, trouble in self._trouble.items() if trouble.until > now},
-                doubtful=None if self._doubtful is None else self._doubtful[1],
+                doubtful=self._doubtful,
             )
         )
 
@@ -171,12 +208,12 @@ class Reconciler:
             case Publish():
                 await self._publish(step)
 
-    def _has_gained(self, step: Birth | Join, before: tuple[int, int]) -> bool:
+    def _has_gained(self, step: Birth | Join, before: tuple[int, ...]) -> bool:
         if isinstance(step, Birth):
             return step.epoch in step.worker.cores
         return self._shortfall(step.worker) < before
 
-    def _shortfall(self, worker: Worker) -> tuple[int, int]:
+    def _shortfall(self, worker: Worker) -> tuple[int, ...]:
         return shortfall(worker.cores, self._pool.elected, self._wanted)
 
     def _rest(self, worker: Worker) -> None:
@@ -187,13 +224,13 @@ class Reconciler:
         trouble.until = asyncio.get_running_loop().time() + rest
 
     async def _birth(self, step: Birth) -> None:
-        self._doubtful = (step.epoch, step.worker)
+        self._doubtful[step.epoch] = step.worker
         try:
             bundle = await self._links[step.worker.index].birth(step.epoch)
         except RefusedError:
-            self._doubtful = None
+            self._doubtful.pop(step.epoch, None)
             raise
-        self._doubtful = None
+        self._doubtful.pop(step.epoch, None)
         self._drafts[_read_offer(bundle).core] = bundle
 
     async def _join(self, step: Join) -> None:

@@ -12,7 +12,7 @@ from seclude.attestation.bundle import MAX_BUNDLE
 from seclude.daemon.tls import ClientCertificates
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import DecodeError, UpstreamError
-from seclude.ohttp.media import OHTTP_REQ
+from seclude.ohttp.media import ANSWERED_BY, INCREMENTAL
 from seclude.pool import JSON, OCTETS, Message, Status, parse_status, serialize_birth
 
 # With the second below: a worker that hangs is out after 1.5 seconds, and what it had is given up after three.
@@ -39,8 +39,11 @@ class Link:
             tls=tls,
             insecure_plaintext=insecure_plaintext,
         )
-        self.head: Final = self.requests.prepare("POST", Message.REQUEST, content_type=OHTTP_REQ)
-        """The head of every encapsulated request."""
+        self.heads: Final = {
+            kind: self.requests.prepare("POST", Message.REQUEST, content_type=kind, incremental=kind in INCREMENTAL)
+            for kind in ANSWERED_BY
+        }
+        """The head of every encapsulated request, by its media type."""
         self._control = Upstream(
             address,
             timeouts=UpstreamTimeouts(total=CONTROL_TIMEOUT_SECONDS),

@@ -12,6 +12,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
+from gateway.duplicates import Duplicates, share
 from gateway.epochs import Reconciler
 from gateway.link import Link, keep_polling
 from gateway.pool import Pool, State
@@ -71,6 +72,8 @@ class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     t0: Annotated[int, Meta(ge=0, le=MAX_T0)]
     period_seconds: Annotated[int, Meta(ge=1, le=MAX_PERIOD_SECONDS)]
     single: bool = False
+    # How long before its slot an epoch's keys are made and published; a whole period where it is not set.
+    announce_seconds: Annotated[float, Meta(ge=0)] | None = None
     listen: str = "127.0.0.1:8081"
     admin: str = "127.0.0.1:9081"
     uvloop: bool = True
@@ -98,16 +101,18 @@ def reasons(pool: Pool, reconciler: Reconciler, stop: Stop) -> list[str]:
     return [reason for reason, applies in found.items() if applies]
 
 
-async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) -> int:
+async def serve(config: Config, duplicates: Duplicates, stop: Stop, log: Log, descriptor: int | None) -> int:
     """Run one gateway until `stop`."""
     metrics, pool = Metrics("gateway"), Pool(len(config.workers))
     tls = ClientCertificates(config.worker_tls)
     links = [connect(config, address, tls) for address in config.workers]
     report = Report(metrics.registry, log, pool)
     slots = Slots(config.t0, config.period_seconds)
-    reconciler = Reconciler(pool, links, slots, time, single=config.single, observer=report)
+    ahead = config.period_seconds if config.announce_seconds is None else config.announce_seconds
+    reconciler = Reconciler(pool, links, slots, time, single=config.single, announce_seconds=ahead, observer=report)
     report.watch(reconciler)
-    gateway = Gateway(pool, links, reconciler, deadline_seconds=config.timeouts.answer, count_retry=report.count_retry)
+    deadline = config.timeouts.answer
+    gateway = Gateway(pool, links, reconciler, duplicates, deadline_seconds=deadline, count_retry=report.count_retry)
     server = Server(
         gateway.handle,
         ServerLimits(**asdict(config.limits)),
@@ -144,6 +149,8 @@ def problems(config: Config) -> Iterator[str]:
             yield f"workers[{place}]: {exc}"
         if address in config.workers[:place]:  # it would count as the second holder of its own keys
             yield f"workers[{place}]: the same worker is named twice"
+    if config.announce_seconds is not None and config.announce_seconds > config.period_seconds:
+        yield "announce_seconds: longer than a period, and workers make no keys for the slot after the next"
     if len(config.workers) == 1 and not config.single:
         yield "workers: one worker has nobody to share its keys with; name a second one, or declare the pool single"
 
@@ -161,9 +168,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("workers", "--worker", metavar="ADDR", action="append", help="http://HOST:PORT or unix:PATH; once for each")
     add("t0", "--t0", metavar="SECONDS", type=int, help="start of epoch 0, seconds since 1970 UTC")
     add("period_seconds", "--period", metavar="SECONDS", type=int, help="length of an epoch")
+    add("announce_seconds", "--announce-ahead", metavar="SECONDS", type=float, help="publish keys before their slot")
     command.add_flag("processes", "--processes", metavar="N", type=int, help="one for each core; admin ports follow on")
     command.add_next_hop_flags("worker_tls", "worker")
     add("single", "--single", action="store_true", help="publish keys that only one worker holds")
+    command.add_option("--duplicates", type=int, help=argparse.SUPPRESS)  # what `share` returned, from parent to child
 
     def act(flags: argparse.Namespace) -> int:
         config = command.load(flags)
@@ -171,8 +180,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return show(config)
         log = Log("gateway", events={**EVENTS, **PROCESS_EVENTS}, words=WORDS, text=config.log_text)
         if config.processes > 1:
-            again = command_again(arguments)
-            return run(lambda stop: supervise(again, config, stop, log, flags.announce), uvloop=False, log=log)
-        return run(lambda stop: serve(config, stop, log, flags.announce), uvloop=config.uvloop, log=log)
+            memory = share()
+            again = [*command_again(arguments), "--duplicates", str(memory)]
+            return run(
+                lambda stop: supervise(again, config, stop, log, flags.announce, [memory]), uvloop=False, log=log
+            )
+        duplicates = Duplicates(flags.duplicates)
+        return run(lambda stop: serve(config, duplicates, stop, log, flags.announce), uvloop=config.uvloop, log=log)
 
     return command.run(arguments, act)

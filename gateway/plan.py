@@ -11,13 +11,15 @@ The rules, each for one slot:
    is neither published nor routed to.
 4. A core is published when a second worker holds it, or at once in a pool declared single.
 5. What was published stays: while this gateway runs it publishes no second core for a slot, as devices that saw the
-   first would refuse it. A pool that lost its keys serves again from the next slot.
+   first would refuse it. A pool that lost its keys serves again from the next slot whose key was not published yet:
+   with a whole period of announcement that is the one after the next, with less it can be the next.
 6. A worker that lacks an elected core joins one that has it and runs the same software. A member gives everything that
-   it holds, so it must leave the joiner better off as a whole, the slot of now first.
+   it holds, so it must leave the joiner better off as a whole, the slot of now first and the announced one second.
+7. Nothing is done for the slot that is announced while there is something to do for the slot of now.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,15 +66,15 @@ class View:
     """The core that counts, by epoch, from the oldest that still opens to the newest that is announced."""
     published: Set[int]
     wanted: Sequence[int]
-    """The epochs that should have keys."""
+    """The epochs that should have keys, the most urgent first."""
     quorum: int
     """How many workers must hold a key before it is published."""
     failures: Mapping[int, int]
     """How many steps in a row failed, by worker."""
     resting: Set[int]
     """Workers to leave alone for now, since a step with them has just failed."""
-    doubtful: Worker | None = None
-    """The worker that was asked for a birth and did not say whether it happened."""
+    doubtful: Mapping[int, Worker]
+    """The worker, by epoch, that was asked for a birth and did not say whether it happened."""
 
 
 def elect(workers: Sequence[Worker], live: Sequence[int], published: Mapping[int, str]) -> dict[int, str]:
@@ -91,41 +93,41 @@ def next_step(view: View) -> Step | None:
     """Return the most urgent thing to do, if there is any."""
     if not all(worker.polled for worker in view.workers):  # rule 1
         return None
-    return _publish(view) or _birth(view) or _join(view)
+    for epoch in view.wanted:  # rule 7
+        step = _publish(view, epoch) or _birth(view, epoch) or _join(view, [epoch])
+        if step is not None:
+            return step
+    return _join(view, view.elected.keys())
 
 
-def shortfall(cores: Mapping[int, str], elected: Mapping[int, str], wanted: Sequence[int]) -> tuple[int, int]:
-    """Return how many elected cores are not among `cores`: of the wanted epochs, and of all. Less is better."""
+def shortfall(cores: Mapping[int, str], elected: Mapping[int, str], wanted: Sequence[int]) -> tuple[int, ...]:
+    """Return how many elected cores are not among `cores`: of each wanted epoch, and of all. Less is better."""
     missing = {epoch for epoch, core in elected.items() if cores.get(epoch) != core}
-    return len(missing.intersection(wanted)), len(missing)
+    return *(int(epoch in missing) for epoch in wanted), len(missing)
 
 
-def _publish(view: View) -> Publish | None:
-    for epoch in view.wanted:
-        core = view.elected.get(epoch)
-        if core is None or epoch in view.published:
-            continue
-        holders = [worker for worker in view.workers if worker.holds(epoch, core)]
-        able = [worker for worker in holders if worker.index not in view.resting]
-        if len(holders) >= view.quorum and able:  # rule 4
-            return Publish(able[0], epoch, core)
-    return None
+def _publish(view: View, epoch: int) -> Publish | None:
+    core = view.elected.get(epoch)
+    if core is None or epoch in view.published:
+        return None
+    holders = [worker for worker in view.workers if worker.holds(epoch, core)]
+    able = [worker for worker in holders if worker.index not in view.resting]
+    return Publish(able[0], epoch, core) if len(holders) >= view.quorum and able else None  # rule 4
 
 
-def _birth(view: View) -> Birth | None:
-    for epoch in view.wanted:
-        if epoch not in view.elected and (worker := _birthplace(view, epoch)) is not None:
-            return Birth(worker, epoch)
-    return None
+def _birth(view: View, epoch: int) -> Birth | None:
+    worker = None if epoch in view.elected else _birthplace(view, epoch)
+    return None if worker is None else Birth(worker, epoch)
 
 
 def _birthplace(view: View, epoch: int) -> Worker | None:
     """Return the worker to ask for a birth (rule 2)."""
-    if view.doubtful is not None and view.doubtful.state is not State.DOWN:
-        if view.doubtful.index in view.resting:
+    doubtful = view.doubtful.get(epoch)
+    if doubtful is not None and doubtful.state is not State.DOWN:
+        if doubtful.index in view.resting:
             return None
-        if view.failures.get(view.doubtful.index, 0) < MAX_DOUBT:
-            return view.doubtful
+        if view.failures.get(doubtful.index, 0) < MAX_DOUBT:
+            return doubtful
     able = [worker for worker in view.workers if _may_receive(worker)]
     # Keys can only be shared by workers of the same software: the largest such group is the pool of this slot.
     sizes = Counter(_manifest(worker) for worker in able)
@@ -140,15 +142,18 @@ def _birthplace(view: View, epoch: int) -> Worker | None:
     return min(able, key=rank, default=None)
 
 
-def _join(view: View) -> Join | None:
+def _join(view: View, epochs: Collection[int]) -> Join | None:
+    """Return a join by which a worker gets an elected core of one of these epochs (rule 6)."""
     for joiner in view.workers:
-        if joiner.index in view.resting or not _may_receive(joiner):
+        lacking = [epoch for epoch in epochs if epoch in view.elected and not joiner.holds(epoch, view.elected[epoch])]
+        if not lacking or joiner.index in view.resting or not _may_receive(joiner):
             continue
         before = shortfall(joiner.cores, view.elected, view.wanted)
         members = [
             worker
             for worker in view.workers
             if _manifest(worker) == _manifest(joiner)
+            and any(worker.holds(epoch, view.elected[epoch]) for epoch in lacking)
             and shortfall({**joiner.cores, **worker.cores}, view.elected, view.wanted) < before
         ]
         staying = [worker for worker in members if _may_receive(worker)]

@@ -3,12 +3,13 @@
 Labels and words come from closed sets; nothing here depends on a request.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from gateway.epochs import Reconciler
+from gateway.epochs import Offer, Reconciler
 from gateway.link import RefusedError
 from gateway.plan import Birth, Join, Publish, Step
 from gateway.pool import Pool, State, Worker
@@ -49,11 +50,15 @@ class Report:
         self._splits: set[tuple[int, str, int]] = set()
 
     def watch(self, reconciler: Reconciler) -> None:
-        """Show which epoch is published whenever it is scraped."""
-        epoch = Gauge(
-            "seclude_gateway_published_epoch", "Epoch published for the slot of now, or -1", registry=self._registry
-        )
-        epoch.set_function(lambda: NOTHING if reconciler.offer is None else reconciler.offer.epoch)
+        """Show which epochs are published whenever it is scraped."""
+
+        def show(which: str, slot: str, offer: Callable[[], Offer | None]) -> None:
+            name, what = f"seclude_gateway_{which}_epoch", f"Epoch published for the {slot}, or {NOTHING}"
+            gauge = Gauge(name, what, registry=self._registry)
+            gauge.set_function(lambda: NOTHING if (found := offer()) is None else found.epoch)
+
+        show("published", "slot of now", lambda: reconciler.offer)
+        show("announced", "next slot", lambda: reconciler.announced)
 
     def stepped(self, step: Step, failure: Exception | None) -> None:
         """Take note of a step of the reconciler."""

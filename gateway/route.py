@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
-from gateway.duplicates import Duplicates, digest_of
+from gateway.duplicates import ENC_LENGTHS, Duplicates, digest_of
 from gateway.epochs import Reconciler
 from gateway.link import Link
 from gateway.pool import Pool, Worker
+from seclude.attestation.bundle import serialize_bundles
 from seclude.daemon.accept import choose
 from seclude.daemon.http1 import AnswerHead
 from seclude.daemon.messages import Head, Response, UpstreamResponse
@@ -22,12 +23,16 @@ from seclude.daemon.passage import Passage
 from seclude.daemon.problems import refusal
 from seclude.daemon.transaction import Transaction
 from seclude.errors import BusyError, Error, MediaTypeError, UnknownKeyError, UpstreamError
-from seclude.ohttp.keyconfig import parse_request_header
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, OHTTP_RES
+from seclude.ohttp.keyconfig import REQUEST_HEADER_LENGTH, parse_request_header
+from seclude.ohttp.media import ANSWERED_BY, GATEWAY_PATH, INCREMENTAL, KEY_BUNDLES, OHTTP_KEYS
 
 OK: Final = 200
 PATIENCE_SECONDS: Final = 2.0  # in which a worker that was restarted, or the next one of the pool, is noticed
 MAX_AGE: Final = 10  # seconds that a cache may keep the keys; relays fetch every five
+
+# Octets of one request, to be sent again to another worker: a chat of two thousand messages. With 512 in flight, that
+# is 128 MiB. A longer one goes through without being kept, and fails with its worker.
+MAX_KEPT: Final = 1 << 18
 
 # What a worker may say about a request that it did not open. Everything else that is no answer becomes 502.
 PASSED: Final = frozenset({400, 413, 415})
@@ -41,6 +46,7 @@ class Gateway:
         pool: Pool,
         links: Sequence[Link],
         reconciler: Reconciler,
+        duplicates: Duplicates,
         *,
         deadline_seconds: float,
         count_retry: Callable[[], None],
@@ -49,7 +55,7 @@ class Gateway:
         self.links: Final = links
         self.deadline_seconds: Final = deadline_seconds
         self.count_retry: Final = count_retry
-        self.duplicates: Final = Duplicates()
+        self.duplicates: Final = duplicates
         self._reconciler = reconciler
 
     def handle(self, transaction: Transaction) -> None:
@@ -61,22 +67,30 @@ class Gateway:
             transaction.respond(self._keys(request))
         elif request.method != "POST":
             transaction.respond(refusal(405, fields=(("Allow", "GET, POST"),)))
-        elif request.media_type != OHTTP_REQ:
-            raise MediaTypeError("request is not message/ohttp-req")
+        elif request.media_type not in ANSWERED_BY:
+            raise MediaTypeError("request is not of Oblivious HTTP")
         else:
             Asking(transaction, self)
 
     def _keys(self, request: Head) -> Response:
-        """Answer with what is published for the slot of now, the same for everybody."""
-        wanted = choose(request.accept, (OHTTP_KEYS, KEY_BUNDLE))
+        """Answer with what is published, the same for everybody.
+
+        Standard clients get the keys of now and use them at once. Devices also get those of the slots beside it, and
+        choose by their own clock.
+        """
+        wanted = choose(request.accept, (OHTTP_KEYS, KEY_BUNDLES))
         if wanted is None:
             return refusal(406)
         offer = self._reconciler.offer
         if offer is None:
             raise BusyError("nothing is published for this slot")
-        age = max(0, min(MAX_AGE, int(self._reconciler.seconds_left)))
+        if wanted == OHTTP_KEYS:
+            body = offer.key_configs
+        else:
+            body = serialize_bundles([each.bundle for each in self._reconciler.offers])
+        age = max(0, min(MAX_AGE, int(self._reconciler.seconds_unchanged)))
         caching = (("Cache-Control", f"public, max-age={age}"), ("Vary", "Accept"))
-        return Response(200, wanted, offer.key_configs if wanted == OHTTP_KEYS else offer.bundle, caching)
+        return Response(200, wanted, body, caching)
 
 
 class Asking(Passage[Gateway]):
@@ -85,10 +99,10 @@ class Asking(Passage[Gateway]):
     That is when no octet of an answer came from a worker that broke off or is heard of no more, or when a worker said
     that it did not begin. One that is silent until the deadline and answers its polls may be at work: nobody else is
     asked (RFC 9458, section 6.5). A request is a duplicate from when a worker is first asked, unless in the end surely
-    none began: then whoever asked may send it again.
+    none began: then whoever asked may send it again. A long request is not kept, and has one worker only.
     """
 
-    keeps = True
+    keeps = MAX_KEPT
     _key_id = -1
     _digest = b""
     _deadline = 0.0
@@ -102,6 +116,16 @@ class Asking(Passage[Gateway]):
         self._asked: set[int] = set()
         self._idle: set[int] = set()  # those who surely did not begin
 
+    @property
+    def enough(self) -> int:
+        """Pass on what asks for that as soon as it can be told from others."""
+        if self._media_type not in INCREMENTAL:
+            return super().enough
+        prefix = b"".join(self.pieces)
+        if len(prefix) < REQUEST_HEADER_LENGTH:
+            return REQUEST_HEADER_LENGTH
+        return REQUEST_HEADER_LENGTH + ENC_LENGTHS.get(parse_request_header(prefix).kem, 0)
+
     def start(self) -> None:
         """Find out which key the request is for, and who holds it."""
         prefix = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
@@ -112,7 +136,7 @@ class Asking(Passage[Gateway]):
 
     def passes(self, head: AnswerHead) -> str | None:
         """Let encapsulated answers through."""
-        return OHTTP_RES if head.media_type == OHTTP_RES and head.status == OK else None
+        return head.media_type if head.media_type == ANSWERED_BY[self._media_type] and head.status == OK else None
 
     def looked_at(self, answer: UpstreamResponse) -> None:
         """See to what is no answer; who said that it did not begin is followed by another.
@@ -164,6 +188,10 @@ class Asking(Passage[Gateway]):
 
     def _next(self) -> None:
         """Ask a worker that was not asked yet, now or when one is there."""
+        if not self.can_send:
+            assert self._failure is not None  # it was sent, so somebody did not answer it
+            self.end(self._failure)
+            return
         worker = self.party.pool.choose(self._key_id, self._asked)
         if worker is not None:
             self._ask(worker)
@@ -190,8 +218,12 @@ class Asking(Passage[Gateway]):
         self._worker = worker
         link = gateway.links[worker.index]
         within = self._deadline - asyncio.get_running_loop().time()
-        self._give_up = self.send_to(link.requests, link.head, within=within).give_up
+        self._give_up = self.send_to(link.requests, link.heads[self._media_type], within=within).give_up
         worker.carried.add(self._give_up)
+
+    @property
+    def _media_type(self) -> str:
+        return self.transaction.request.media_type
 
     def _let_go(self) -> Worker:
         """Count the request as in flight with its worker no more."""

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import msgspec
 
+from inference.pace import Pace
 from seclude.attestation.bundle import check_names
 from seclude.attestation.policy import MAX_ROOT, MAX_ROOTS, MAX_U32, Policy
 from seclude.attestation.simulated import load_root
 from seclude.attestation.slots import MAX_PERIOD_SECONDS, MAX_T0, Slots
 from seclude.daemon.command import DaemonConfig, listening_problems
 from seclude.errors import ConfigError
+from seclude.ohttp.chunked import MAX_CHUNK
 
 Root = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_ROOT)]
 
@@ -34,10 +36,19 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     model_threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tasks_at_once: Annotated[int, msgspec.Meta(ge=1, le=64, description="requests that the models work on")] = 2
     max_inflight: Annotated[int, msgspec.Meta(ge=1, description="requests at once; more are refused with 503")] = 32
+    chunk_bytes: Annotated[
+        int, msgspec.Meta(ge=512, le=MAX_CHUNK, description="of every chunk of a streamed answer, before it is sealed")
+    ] = 1024
+    tick_milliseconds: Annotated[int, msgspec.Meta(ge=1, le=60_000, description="between two of them")] = 50
 
     def canonical(self) -> bytes:
         """Return the one encoding that the manifest hashes: JSON with sorted keys, defaults written out."""
         return msgspec.json.encode(self, order="sorted")
+
+    @property
+    def pace(self) -> Pace:
+        """Return how streamed answers leave."""
+        return Pace(self.chunk_bytes, self.tick_milliseconds / 1000)
 
     def policy(self, measurement: bytes) -> Policy:
         """Return whom this worker shares keys with: its own measurement, under the pinned roots."""

@@ -4,24 +4,29 @@ The gateway is not trusted. What it may ask for here is harmless in any order: a
 the four messages of a join, whose contents it cannot read or forge.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
 
+from inference.answer import Task
+from inference.chunked import OpenedChunks, Opening, answer_chunked
 from inference.join import MAX_JOIN_KEYS, MAX_JOIN_REQUEST, Joiner, Member
 from inference.keyring import Keyring
-from inference.open import Opened, Task, answer_request, open_request
+from inference.open import Opened, answer_request, open_request
+from inference.pace import Line, Pace, paced
 from inference.runner import Runner
 from seclude.attestation.slots import NOT_BEGUN
-from seclude.daemon.messages import Request, Response
+from seclude.daemon.messages import Request, Response, Streamed
 from seclude.daemon.problems import refusal
-from seclude.errors import MediaTypeError
-from seclude.ohttp.media import KEY_BUNDLE, OHTTP_REQ, OHTTP_RES, media_type
+from seclude.errors import DecodeError, MediaTypeError
+from seclude.ohttp.media import KEY_BUNDLE, OHTTP_CHUNKED_REQ, OHTTP_CHUNKED_RES, OHTTP_REQ, OHTTP_RES
 from seclude.pool import DRAINING, JSON, OCTETS, Held, Message, Status, parse_birth, serialize_status
 from seclude.tasks import MAX_REQUEST_BYTES
 
 MAX_BODY: Final = max(2 * MAX_REQUEST_BYTES, MAX_JOIN_REQUEST, MAX_JOIN_KEYS)  # encapsulation and padding add little
 PATHS: Final = frozenset(Message)
+AT_ONCE: Final = (("Incremental", "?1"),)  # draft-ietf-httpbis-incremental: who passes this on keeps none of it back
 
 
 class Front:
@@ -35,6 +40,7 @@ class Front:
         task: Task,
         *,
         runner: Runner,
+        pace: Pace,
         observe: Callable[[str, float], None],
         draining: Callable[[], bool],
         clock: Callable[[], float],
@@ -44,6 +50,7 @@ class Front:
         self._joiner = joiner
         self._task = task
         self._runner = runner
+        self._pace = pace
         self._observe = observe
         self._draining = draining
         self._clock = clock
@@ -61,7 +68,7 @@ class Front:
             reasons.append("the replay set of the current epoch is full")
         return reasons
 
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: Request) -> Response | Streamed:
         """Answer one request of the gateway's."""
         match request.method, request.path:
             case "POST", Message.REQUEST:
@@ -86,17 +93,51 @@ class Front:
             case _:
                 return refusal(404)
 
-    async def _ohttp(self, request: Request) -> Response:
-        if media_type(request.content_type) != OHTTP_REQ:
-            raise MediaTypeError("not message/ohttp-req")
+    async def _ohttp(self, request: Request) -> Response | Streamed:
+        if request.media_type == OHTTP_CHUNKED_REQ:
+            return self._answer(await self._open_chunks(request))
+        if request.media_type != OHTTP_REQ:
+            raise MediaTypeError("not of Oblivious HTTP")
         opened = self._open(await request.body.read())
         return Response(200, OHTTP_RES, await self._runner.run(answer_request, opened, self._task, self._clock()))
 
-    def _open(self, data: bytes) -> Opened:
-        """Open a request if it can be run and remembered; a full worker says so in plain, before any work is done."""
+    def _answer(self, opened: OpenedChunks) -> Streamed:
+        self._runner.require_room()  # while it was on its way others may have taken it
+        line = Line(self._pace)
+        job = asyncio.ensure_future(self._runner.run(answer_chunked, opened, self._task, self._clock(), line))
+        return Streamed(OHTTP_CHUNKED_RES, paced(line, job, opened.sealer, self._pace), AT_ONCE)
+
+    async def _open_chunks(self, request: Request) -> OpenedChunks:
+        """Open a request as it comes; one that is refused is read no further."""
+        opening: Opening | None = None
+        seconds, result = 0.0, "refused"
+        try:
+            async for data in request.body.pieces():
+                if opening is None:
+                    self._require_room(data)
+                    opening = Opening(self._keyring.keys(self._clock()), self._keyring.insert)
+                started = time.perf_counter()
+                opening.feed(data)
+                seconds += time.perf_counter() - started
+                if opening.failure is not None:
+                    break
+            if opening is None:
+                raise DecodeError("empty request")
+            opened = opening.finish()
+            result = "ok"
+        finally:
+            self._observe(result, seconds)
+        return opened
+
+    def _require_room(self, data: bytes) -> None:
+        """Refuse what cannot be run or remembered, in plain, before any work is done."""
         self._runner.require_room()
         if data:
             self._keyring.require_room(data[0])  # the key identifier (RFC 9458, section 4.1)
+
+    def _open(self, data: bytes) -> Opened:
+        """Open a request that is there."""
+        self._require_room(data)
         started = time.perf_counter()
         result = "refused"
         try:

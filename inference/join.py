@@ -1,12 +1,13 @@
 """How a worker comes to hold the keys of a pool: four messages, which the gateway carries and cannot use.
 
     1. member -> joiner   nonce: used once, for half a minute
-    2. joiner -> member   head, nonce 32, one_time_key 32, evidence vec32: evidence binds the other two, role and origin
-    3. member -> joiner   head, nonce 32, count u8, bundles vec32, enc 32, sealed vec16: private keys for one_time_key
+    2. joiner -> member   head, nonce 32, one_time_key 1216, evidence vec32: evidence binds both, role and origin
+    3. member -> joiner   head, nonce 32, count u8, bundles vec32, enc 1120, sealed vec16: private keys for one_time_key
     4. joiner: every bundle verified and every public key computed again before the first key is used
 
 The member lets in its own measurement exactly, under the roots of its measured configuration. HPKE's `info` binds the
-nonce, the one-time key and the hash of every core, its `aad` the bundles as sent.
+nonce, the one-time key and the hash of every core, its `aad` the bundles as sent. The one-time key is of X-Wing, for
+what it protects opens all that the X-Wing keys of an epoch do.
 """
 
 import secrets
@@ -14,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inference.keyring import Epoch, Keyring, Taken
+from inference.keyring import KEY_IDS, Epoch, Keyring, Taken
 from inference.platform import Attester
 from seclude import hpke
-from seclude.attestation.bundle import MAX_BUNDLE, MAX_EVIDENCE, expect_head, join_report_data
+from seclude.attestation.bundle import MAX_BUNDLE, MAX_EPOCHS, MAX_EVIDENCE, expect_head, join_report_data
 from seclude.attestation.evidence import TrustedReport
 from seclude.attestation.verify import TrustedPool, verify_bundle, verify_report
 from seclude.errors import BusyError, DecodeError, PolicyError, ReplayError
@@ -27,14 +28,13 @@ from seclude.wire import Reader, Writer
 REQUEST_HEAD: Final = b"SECLUDE-JOIN-REQUEST\x01"
 KEYS_HEAD: Final = b"SECLUDE-JOIN-KEYS\x01"
 INFO_LABEL: Final = b"seclude join keys v1\x00"
-SUITE: Final = Suite(hpke.KEM_X25519, hpke.KDF_HKDF_SHA256, hpke.AEAD_CHACHA20_POLY1305)
+SUITE: Final = Suite(hpke.KEM_XWING, hpke.KDF_HKDF_SHA256, hpke.AEAD_CHACHA20_POLY1305)
 
 NONCE_BYTES: Final = 32
 ONE_TIME_KEY_BYTES: Final = SUITE.npk
 NONCE_SECONDS: Final = 30.0  # two round trips through the gateway take well under a second
 MAX_NONCES: Final = 64  # joins under way at one member; more workers than that do not start at once
 MAX_PENDING: Final = 8  # joins under way at one joiner: each gateway of the pool carries one, and there are few
-MAX_EPOCHS: Final = 3  # the previous one, the current one and the one announced
 MAX_SEALED: Final = 4096  # octets; three epochs of an X25519 and an X-Wing key take 230
 MAX_JOIN_REQUEST: Final = len(REQUEST_HEAD) + NONCE_BYTES + ONE_TIME_KEY_BYTES + 4 + MAX_EVIDENCE
 MAX_JOIN_KEYS: Final = len(KEYS_HEAD) + NONCE_BYTES + 1 + MAX_EPOCHS * (4 + MAX_BUNDLE) + SUITE.nenc + 2 + MAX_SEALED
@@ -184,8 +184,11 @@ class Joiner:
         pending = self._pending.pop(message.nonce, None)
         if pending is None or now >= pending.expires:
             raise ReplayError("no such join is under way here, or it took too long")
-        pools = self._verify(message.bundles, now)
-        private_keys = _open(message, pools, pending)
+        try:
+            pools = self._verify(message.bundles, now)
+            private_keys = _open(message, pools, pending)
+        finally:
+            pending.one_time_key.erase()
         taken = [Taken(*each) for each in zip(pools, message.bundles, private_keys, strict=True)]
         self._keyring.install(taken, now)
         return tuple(pool.epoch for pool in pools)
@@ -225,13 +228,13 @@ def _open(message: JoinKeys, pools: Sequence[TrustedPool], pending: _Pending) ->
 
 def _read_key(reader: Reader) -> PrivateKey:
     kem, secret = reader.u16("kem"), reader.vec8("private key")
-    if kem != hpke.KEM_X25519:
+    if kem not in KEY_IDS:
         raise DecodeError(f"a private key is for kem {kem:#06x}, which is not used here")
     return PrivateKey.from_bytes(kem, secret)
 
 
 def _info(nonce: bytes, one_time_key: bytes, core_digests: Sequence[bytes]) -> bytes:
-    return INFO_LABEL + Writer().vec8(nonce).vec8(one_time_key).vec16(b"".join(core_digests)).getvalue()
+    return INFO_LABEL + Writer().vec8(nonce).vec16(one_time_key).vec16(b"".join(core_digests)).getvalue()
 
 
 def _head_of(nonce: bytes, bundles: Sequence[bytes]) -> bytes:

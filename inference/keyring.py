@@ -1,9 +1,9 @@
 """The epoch keys that this worker holds: born here, or taken over from a member of the pool.
 
 An epoch's keys exist from one slot before their own to one slot after it. They encrypt in their slot only, which is
-the device's rule; what a slow or fast clock sends early or late still opens. Then keys and replay set are dropped
-together. Python cannot promise that dropped octets are gone from memory: OpenSSL clears a private key when its last
-reference goes, copies that the interpreter made may stay until something else is written there.
+the device's rule; what a slow or fast clock sends early or late still opens. Then the keys are overwritten, whoever
+still refers to them, and the replay set is dropped. A key that was born here leaves nothing behind. Of one that was
+handed on or taken over, the interpreter made copies: they stay until something else is written there.
 
 The host owns the clock. The ring goes by the latest time it was ever told, so a clock set back revives no key.
 """
@@ -25,7 +25,7 @@ from seclude.attestation.bundle import (
     serialize_core,
 )
 from seclude.attestation.policy import Policy, serialize_join_policy
-from seclude.attestation.slots import x25519_key_id
+from seclude.attestation.slots import x25519_key_id, xwing_key_id
 from seclude.attestation.verify import TrustedPool
 from seclude.errors import BusyError, EvidenceError, PolicyError, UnknownKeyError, UsageError
 from seclude.hpke import PrivateKey
@@ -36,6 +36,7 @@ ALGORITHMS: Final = (
     SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_128_GCM),
     SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, hpke.AEAD_CHACHA20_POLY1305),
 )
+KEY_IDS: Final = {hpke.KEM_XWING: xwing_key_id, hpke.KEM_X25519: x25519_key_id}  # of an epoch's keys, most wanted first
 MAX_GIVEN_UP: Final = 16  # cores of one epoch; a pool that splits does so once or twice, not seventeen times
 
 
@@ -53,6 +54,11 @@ class Epoch:
     def key_ids(self) -> tuple[int, ...]:
         """The identifiers of the keys, in the order of the configurations."""
         return tuple(key.config.key_id for key in self.keys)
+
+    def erase(self) -> None:
+        """Overwrite the private keys; what was opened with them can still be answered."""
+        for key in self.keys:
+            key.private_key.erase()
 
     def __repr__(self) -> str:
         return "<Epoch>"
@@ -108,6 +114,7 @@ class Keyring:
         for epoch in epochs:
             held = self._epochs.get(epoch.number)
             if held is not None and held.core_digest != epoch.core_digest:
+                held.erase()
                 self._given_up.setdefault(epoch.number, set()).add(held.core_digest)
             self._epochs[epoch.number] = epoch
 
@@ -143,14 +150,16 @@ class Keyring:
         return tuple(self._epochs[number] for number in sorted(self._epochs))
 
     def erase_expired(self, now: float) -> tuple[int, ...]:
-        """Drop the epochs whose last slot to open in has passed; return their numbers."""
+        """Erase the epochs whose last slot to open in has passed; return their numbers."""
         before = set(self._epochs)
         self._advance(now)
         return tuple(sorted(before - set(self._epochs)))
 
     def erase(self) -> None:
-        """Drop everything for good; from now on every other call raises `UsageError`."""
+        """Erase everything for good; from now on every other call raises `UsageError`."""
         self._erased = True
+        for epoch in self._epochs.values():
+            epoch.erase()
         self._epochs.clear()
         self._given_up.clear()
 
@@ -162,13 +171,13 @@ class Keyring:
             raise UsageError("the keyring was erased")
 
     def _advance(self, now: float) -> int:
-        """Move to the latest time known, drop what expired on the way, and return the current epoch."""
+        """Move to the latest time known, erase what expired on the way, and return the current epoch."""
         self._check_alive()
         self._latest = max(self._latest, now)
         current = self.policy.slots.epoch_at(self._latest)
-        for held in (self._epochs, self._given_up):
-            for number in [number for number in held if number < current - 1]:
-                del held[number]
+        for number in [number for number in self._epochs if number < current - 1]:
+            self._epochs.pop(number).erase()
+        self._given_up = {number: cores for number, cores in self._given_up.items() if number >= current - 1}
         return current
 
     def _take_over(self, taken: Taken, current: int) -> Epoch:
@@ -186,21 +195,25 @@ class Keyring:
         return Epoch(pool.epoch, pool.core_digest, taken.bundle, keys, ReplaySet(self._replay_limit))
 
     def _make(self, epoch: int, now: float) -> Epoch:
-        key = PrivateKey.generate(hpke.KEM_X25519)
-        config = KeyConfig(x25519_key_id(epoch), hpke.KEM_X25519, key.public_key, ALGORITHMS)
+        keys = tuple(_generate(kem, key_id(epoch)) for kem, key_id in KEY_IDS.items())
         core = serialize_core(
             Core(
                 role=self.policy.role,
                 origin=self.policy.origin,
                 epoch=epoch,
-                key_configs=serialize_key_configs((config,)),
+                key_configs=serialize_key_configs([key.config for key in keys]),
                 manifest_digest=self.measurement,
                 join_policy=serialize_join_policy(self.policy),
             )
         )
         evidence = self._attester.attest(self.measurement, birth_report_data(core), now)
         bundle = serialize_bundle(Bundle(core, evidence))
-        return Epoch(epoch, core_digest(core), bundle, (HeldKey(config, key),), ReplaySet(self._replay_limit))
+        return Epoch(epoch, core_digest(core), bundle, keys, ReplaySet(self._replay_limit))
+
+
+def _generate(kem: int, key_id: int) -> HeldKey:
+    private_key = PrivateKey.generate(kem)
+    return HeldKey(KeyConfig(key_id, kem, private_key.public_key, ALGORITHMS), private_key)
 
 
 def _match(core: Core, private_keys: Sequence[PrivateKey]) -> tuple[HeldKey, ...]:

@@ -103,6 +103,7 @@ async def serve(config: WorkerConfig, stop: Stop, log: Log, descriptor: int | No
         Joiner(keyring, attester),
         metrics.timing(task),
         runner=runner,
+        pace=measured.pace,
         observe=metrics.opened,
         draining=lambda: stop.requested,
         clock=clock,

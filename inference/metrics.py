@@ -4,17 +4,19 @@ The gateway's polls and the messages of a join are not counted as requests: they
 what people wait for.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from inference.open import Task
+from inference.answer import Emit, Events, Task
 from seclude import bhttp
-from seclude.daemon.messages import Handler, Request, Response
+from seclude.daemon.messages import Handler, Request, Response, Streamed
 from seclude.daemon.metrics import SECONDS, Metrics
-from seclude.daemon.problems import CLIENT_GONE, answer_for
+from seclude.daemon.problems import CLIENT_GONE, OK, answer_for
 from seclude.daemon.transaction import GONE_STATUS
 from seclude.pool import Message
 
@@ -50,31 +52,62 @@ class WorkerMetrics(Metrics):
     def timing(self, task: Task) -> Task:
         """Return the task with its time measured, on whatever thread it runs."""
 
-        def timed(request: bhttp.Request) -> bhttp.Response:
+        def timed(request: bhttp.Request) -> bhttp.Response | Events:
             started = perf_counter()
+            answer: bhttp.Response | Events | None = None
             try:
-                return task(request)
+                answer = task(request)
+                return (
+                    Events(lambda emit: self._produce(answer, emit, started)) if isinstance(answer, Events) else answer
+                )
             finally:
-                self._task_seconds.observe(perf_counter() - started)
+                if not isinstance(answer, Events):
+                    self._task_seconds.observe(perf_counter() - started)
 
         return timed
+
+    def _produce(self, events: Events, emit: Emit, started: float) -> None:
+        try:
+            events.produce(emit)
+        finally:
+            self._task_seconds.observe(perf_counter() - started)
 
     def counting(self, handle: Handler) -> Handler:
         """Return the handler with its encapsulated requests counted, by the answer that the server will give."""
 
-        async def counted(request: Request) -> Response:
+        async def counted(request: Request) -> Response | Streamed:
             if request.path != Message.REQUEST:
                 return await handle(request)
             started = perf_counter()
-            answer = Response(GONE_STATUS, reason=CLIENT_GONE)
+            answer: Response | Streamed = Response(GONE_STATUS, reason=CLIENT_GONE)
             try:
                 answer = await handle(request)
             except Exception as exc:
                 answer = answer_for(exc)
                 raise
             finally:
-                seconds, taken = perf_counter() - started, request.content_length or 0
-                self.observe(answer.status, answer.reason, seconds, taken, len(answer.body))
+                if isinstance(answer, Response):
+                    seconds, taken = perf_counter() - started, request.content_length or 0
+                    self.observe(answer.status, answer.reason, seconds, taken, len(answer.body))
+            if isinstance(answer, Streamed):
+                return replace(answer, pieces=self._counted(answer.pieces, request.content_length or 0, started))
             return answer
 
         return counted
+
+    async def _counted(
+        self, pieces: AsyncGenerator[bytes, None], taken: int, started: float
+    ) -> AsyncGenerator[bytes, None]:
+        status, reason, given = GONE_STATUS, CLIENT_GONE, 0
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    given += len(piece)
+                    yield piece
+            status, reason = 200, OK
+        except Exception as exc:
+            answer = answer_for(exc)
+            status, reason = answer.status, answer.reason
+            raise
+        finally:
+            self.observe(status, reason, perf_counter() - started, taken, given)

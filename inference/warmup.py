@@ -1,14 +1,16 @@
 """Everything a request will need, loaded and used once before anything is measured.
 
 What a module imports at its first use would otherwise be missing from the manifest, so one request of each kind goes
-the whole way: encapsulated, opened, answered, sealed, under a key that is thrown away.
+the whole way under a key of each KEM, which is thrown away: encapsulated, opened, answered, sealed.
 """
 
+from itertools import product
 from pathlib import Path
 from typing import Final
 
+from inference.answer import Task
 from inference.engine.encoder import SentenceEncoder
-from inference.open import Task, answer_request, open_request
+from inference.open import answer_request, open_request
 from inference.tasks.router import Tasks
 from seclude import bhttp, hpke
 from seclude.errors import UsageError
@@ -31,10 +33,9 @@ REQUESTS: Final = (
 def load_tasks(model: Path, threads: int) -> Task:
     """Return the tasks over the model in a folder, after both have done their work once."""
     task = Tasks(SentenceEncoder(model, threads)).handle
-    key = PrivateKey.generate(hpke.KEM_X25519)
-    for aead in (hpke.AEAD_AES_128_GCM, hpke.AEAD_CHACHA20_POLY1305):
-        pair = SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, aead)
-        config = KeyConfig(0, key.kem, key.public_key, (pair,))
+    for kem, aead in product((hpke.KEM_XWING, hpke.KEM_X25519), (hpke.AEAD_AES_128_GCM, hpke.AEAD_CHACHA20_POLY1305)):
+        key = PrivateKey.generate(kem)
+        config = KeyConfig(0, kem, key.public_key, (SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, aead),))
         for path, content in REQUESTS:
             request = bhttp.Request(b"POST", b"https", b"warm-up.invalid", path, JSON, content)
             data, opener = encapsulate_request(config, bhttp.serialize_request(request), aead=aead)

@@ -4,14 +4,16 @@ It sees addresses and ciphertext, and neither writes the one nor can read the ot
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
+from prometheus_client import CollectorRegistry, Gauge
 
 from relay.keycache import KeyCache
+from relay.mixing import Mixer, MixingLimits
 from relay.policy import Forward, admit, passes, rebuild
 from seclude.daemon.admin import Admin
 from seclude.daemon.command import (
@@ -40,7 +42,7 @@ from seclude.daemon.tls import ClientCertificates, ClientTLS
 from seclude.daemon.transaction import Transaction
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import ConfigError
-from seclude.ohttp.media import GATEWAY_PATH, OHTTP_REQ
+from seclude.ohttp.media import ANSWERED_BY, GATEWAY_PATH, INCREMENTAL
 from seclude.pool import DRAINING
 
 EXAMPLE = """example:
@@ -80,21 +82,27 @@ class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     gateway_tls: ClientTLS = ClientTLS()
     limits: Limits = Limits()
     per_address: QuotaLimits = QuotaLimits()
+    mixing: MixingLimits = MixingLimits()
     timeouts: Timeouts = Timeouts()
 
 
 class Relay:
     """The handler: one decision by policy, and bytes moved accordingly."""
 
-    def __init__(self, gateway: Upstream, cache: KeyCache, max_body_bytes: int) -> None:
+    def __init__(self, gateway: Upstream, cache: KeyCache, max_body_bytes: int, mixer: Mixer | None = None) -> None:
         self.gateway: Final = gateway
-        self.head: Final = gateway.prepare("POST", GATEWAY_PATH, content_type=OHTTP_REQ)
+        self.mixer: Final = mixer
+        """Lets requests wait for one another; None where each goes on at once."""
+        self.heads: Final = {
+            kind: gateway.prepare("POST", GATEWAY_PATH, content_type=kind, incremental=kind in INCREMENTAL)
+            for kind in ANSWERED_BY
+        }
         self._cache = cache
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes: Final = max_body_bytes
 
     def handle(self, transaction: Transaction) -> None:
         """Answer one client, or carry what it sent."""
-        decision = admit(transaction.request, self._max_body_bytes)
+        decision = admit(transaction.request, self.max_body_bytes)
         if isinstance(decision, Forward):
             Forwarding(transaction, self)
         else:
@@ -104,13 +112,46 @@ class Relay:
 class Forwarding(Passage[Relay]):
     """One request on its way to the gateway. It is sent once, whatever comes of it (RFC 9458, section 6.5)."""
 
+    _take_back: Callable[[], None] | None = None  # while it waits for others
+
+    @property
+    def enough(self) -> int:
+        """Pass on what asks for that from its first octet on; what is mixed with others is whole before."""
+        if self._media_type in INCREMENTAL:
+            return 1
+        return super().enough if self.party.mixer is None else self.party.max_body_bytes + 1
+
     def start(self) -> None:
-        """Send it to the gateway, under a head that is the same for everybody."""
-        self.send_to(self.party.gateway, self.party.head)
+        """Send it to the gateway now, or with its batch."""
+        if self.party.mixer is None:
+            self._send()
+        else:
+            self._take_back = self.party.mixer.enter(self._leave)
 
     def passes(self, head: AnswerHead) -> str | None:
         """Let encapsulated answers through."""
-        return passes(head.status, head.media_type)
+        return passes(self._media_type, head.status, head.media_type)
+
+    def client_lost(self) -> None:
+        """Take the request back, wherever it is."""
+        if self._take_back is not None:
+            self._take_back()
+        super().client_lost()
+
+    def _leave(self) -> None:
+        self._take_back = None
+        try:
+            self._send()
+        except Exception as exc:  # noqa: BLE001 - the edge where every error becomes an answer
+            self.end(exc)
+
+    def _send(self) -> None:
+        """Send it under a head that is the same for everybody."""
+        self.send_to(self.party.gateway, self.party.heads[self._media_type])
+
+    @property
+    def _media_type(self) -> str:
+        return self.transaction.request.media_type
 
     def looked_at(self, answer: UpstreamResponse) -> None:
         """Write a refusal anew."""
@@ -129,8 +170,10 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
     """Run one relay until `stop`."""
     gateway, metrics = connect(config), Metrics("relay")
     cache = KeyCache(gateway, monotonic, log)
+    mixer = Mixer(config.mixing) if config.mixing.delay_milliseconds else None
+    watch(mixer, metrics.registry)
     server = Server(
-        Relay(gateway, cache, config.limits.max_body_bytes).handle,
+        Relay(gateway, cache, config.limits.max_body_bytes, mixer).handle,
         ServerLimits(**asdict(config.limits)),
         log=log,
         observe=metrics.observe,
@@ -146,6 +189,17 @@ async def serve(config: Config, stop: Stop, log: Log, descriptor: int | None) ->
     finally:
         await gateway.close()
     return 0
+
+
+def watch(mixer: Mixer | None, registry: CollectorRegistry) -> None:
+    """Show how many requests hide one another."""
+    waiting = Gauge("seclude_relay_mixing_waiting", "Requests that wait for their batch", registry=registry)
+    together = Gauge(
+        "seclude_relay_anonymity_set", "Requests that left together last; 0 where none are mixed", registry=registry
+    )
+    if mixer is not None:
+        waiting.set_function(lambda: mixer.waiting)
+        together.set_function(lambda: mixer.last_batch)
 
 
 def problems(config: Config) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What passes the relay, in both directions. Pure: values in, values out.
 
-    request   POST /.well-known/ohttp-gateway, message/ohttp-req, one body  ->  the same, written anew
-    answer    200 and message/ohttp-res, one body                           ->  the same, written anew
+    request   POST /.well-known/ohttp-gateway, a media type of ANSWERED_BY, one body  ->  the same, written anew
+    answer    200 and the media type that answers it, one body                        ->  the same, written anew
     refusal   a status of PASSED, a problem type of TYPES, a small number of seconds in Retry-After
 
 Nothing else of either side is looked at or copied (RFC 9458, section 6.2: a relay SHOULD NOT forward unknown fields and
@@ -17,7 +17,7 @@ from seclude.daemon.accept import choose
 from seclude.daemon.messages import Head, Response, UpstreamResponse
 from seclude.daemon.problems import refusal
 from seclude.errors import BLANK, OHTTP_KEY, DecodeError, MediaTypeError, TooLargeError
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, OHTTP_RES, PROBLEM, media_type
+from seclude.ohttp.media import ANSWERED_BY, GATEWAY_PATH, KEY_BUNDLES, OHTTP_KEYS, PROBLEM, media_type
 
 OK: Final = 200
 # Statuses that say something true and useful to a device about its request or about the next hop. All others become
@@ -31,10 +31,12 @@ MAX_PROBLEM_BYTES: Final = 4096  # octets; ours have a hundred
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Pass the body on as it comes."""
+    """Pass the body on, as this media type."""
+
+    media_type: str
 
 
-FORWARD: Final = Forward()
+_FORWARD: Final = {kind: Forward(kind) for kind in ANSWERED_BY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,16 @@ def admit(request: Head, max_body_bytes: int) -> Forward | Serve | Response:
     if request.path != GATEWAY_PATH:
         return refusal(404)
     if request.method == "GET":
-        wanted = choose(request.accept, (OHTTP_KEYS, KEY_BUNDLE))
+        wanted = choose(request.accept, (OHTTP_KEYS, KEY_BUNDLES))
         return Serve(wanted) if wanted is not None else refusal(406)
     if request.method != "POST":
         return refusal(405, fields=(("Allow", "GET, POST"),))
-    if request.media_type != OHTTP_REQ:
-        raise MediaTypeError("request is not message/ohttp-req")
+    forward = _FORWARD.get(request.media_type)
+    if forward is None:
+        raise MediaTypeError("request is not of Oblivious HTTP")
     if request.content_length is not None:
         check_length(request.content_length, max_body_bytes)
-    return FORWARD
+    return forward
 
 
 def check_length(length: int, max_body_bytes: int) -> None:
@@ -72,9 +75,12 @@ def check_length(length: int, max_body_bytes: int) -> None:
         raise TooLargeError(f"request over {max_body_bytes} octets")
 
 
-def passes(status: int, kind: str) -> str | None:
-    """Return the media type under which the body of an answer is passed on, or None for an answer to be rebuilt."""
-    return OHTTP_RES if kind == OHTTP_RES and status == OK else None
+def passes(asked: str, status: int, kind: str) -> str | None:
+    """Return the media type under which the body of an answer is passed on, or None for an answer to be rebuilt.
+
+    `asked` is the media type of the request: a chunked one is answered with chunks or not at all.
+    """
+    return kind if kind == ANSWERED_BY[asked] and status == OK else None
 
 
 def rebuild(answer: UpstreamResponse) -> Response:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from seclude.errors import DecodeError, Error, TooLargeError, UsageError
-from seclude.wire import Reader, Writer
+from seclude.wire import MAX_VARINT, Reader, Writer
 
 KNOWN_REQUEST: Final = 0
 KNOWN_RESPONSE: Final = 1
@@ -79,10 +79,15 @@ class Limits:
     """Field lines of all sections together: our messages carry about five, a browser's about thirty."""
     fields_bytes: int = 16384
     """Octets of all names and values together: what common servers allow a header section."""
-    content_bytes: int = 1 << 20
-    """Octets: a long conversation is some 100 KiB of text, ten times less."""
+    content_bytes: int | None = 1 << 20
+    """Octets: a long conversation is some 100 KiB of text, ten times less. None if a reader keeps no content."""
     informational: int = 8
     """Informational responses: 100, 102 and 103 are all there are, and only the last two could repeat."""
+
+    @property
+    def most_content(self) -> int:
+        """The octets of content that may come: without a limit, what a length can say."""
+        return MAX_VARINT if self.content_bytes is None else self.content_bytes
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -106,7 +111,7 @@ def parse_request(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request:
     method, scheme, authority, path = (
         reader.varvec(field, limits.control_bytes) for field in ("method", "scheme", "authority", "path")
     )
-    _check_control(method, scheme, authority, path, DecodeError)
+    check_control(method, scheme, authority, path, DecodeError)
     sections = _SectionReader(reader, framing == INDETERMINATE_REQUEST, limits)
     fields, content, trailers = sections.read_to_end()
     return Request(method, scheme, authority, path, fields, content, trailers)
@@ -121,18 +126,18 @@ def parse_response(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Response:
     sections = _SectionReader(reader, framing == INDETERMINATE_RESPONSE, limits)
     informational: list[Informational] = []
     while (status := reader.varint("status")) < 200:
-        _check_status(status, 100, 199, DecodeError)
+        check_status(status, 100, 199, DecodeError)
         if len(informational) == limits.informational:
             raise TooLargeError(f"more than {limits.informational} informational responses")
         informational.append(Informational(status, sections.fields("informational fields")))
-    _check_status(status, 200, 599, DecodeError)
+    check_status(status, 200, 599, DecodeError)
     fields, content, trailers = sections.read_to_end()
     return Response(status, fields, content, trailers, tuple(informational))
 
 
 def serialize_request(message: Request, *, indeterminate: bool = False, padding: int = 0) -> bytes:
     """Write a request, then `padding` zero octets."""
-    _check_control(message.method, message.scheme, message.authority, message.path, UsageError)
+    check_control(message.method, message.scheme, message.authority, message.path, UsageError)
     writer = Writer().varint(INDETERMINATE_REQUEST if indeterminate else KNOWN_REQUEST)
     for part in (message.method, message.scheme, message.authority, message.path):
         writer.varvec(part)
@@ -144,11 +149,44 @@ def serialize_response(message: Response, *, indeterminate: bool = False, paddin
     """Write a response, then `padding` zero octets."""
     writer = Writer().varint(INDETERMINATE_RESPONSE if indeterminate else KNOWN_RESPONSE)
     for interim in message.informational:
-        _check_status(interim.status, 100, 199, UsageError)
-        _write_fields(writer.varint(interim.status), interim.fields, indeterminate)
-    _check_status(message.status, 200, 599, UsageError)
+        check_status(interim.status, 100, 199, UsageError)
+        write_fields(writer.varint(interim.status), interim.fields, indeterminate)
+    check_status(message.status, 200, 599, UsageError)
     _write_to_end(writer.varint(message.status), message, indeterminate, padding)
     return writer.getvalue()
+
+
+class FieldBudget:
+    """What the field lines of a message may still hold, over all its sections."""
+
+    __slots__ = ("_limits", "_lines_left", "octets_left")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lines_left = limits.fields
+        self.octets_left = limits.fields_bytes
+        """Of names and values: the most that the value of a line that was begun may take."""
+
+    @property
+    def section_bytes(self) -> int:
+        """The most that a section of known length may take, lengths included."""
+        return self.octets_left + _LINE_OVERHEAD * self._lines_left
+
+    def begin_line(self, name_length: int) -> None:
+        """Take one line and its name, before any octet of it is read."""
+        if not self._lines_left:
+            raise TooLargeError(f"more than {self._limits.fields} field lines")
+        self._lines_left -= 1
+        if name_length > self.octets_left:
+            raise TooLargeError(f"more than {self._limits.fields_bytes} octets of field lines")
+        self.octets_left -= name_length
+
+    def end_line(self, name: bytes, value: bytes) -> Field:
+        """Return the line that was begun, once its value was read."""
+        self.octets_left -= len(value)
+        field = Field(name, value)
+        check_field(field, DecodeError)
+        return field
 
 
 class _SectionReader:
@@ -161,9 +199,8 @@ class _SectionReader:
     def __init__(self, reader: Reader, indeterminate: bool, limits: Limits) -> None:
         self._reader = reader
         self._indeterminate = indeterminate
-        self._limits = limits
-        self._lines_left = limits.fields
-        self._octets_left = limits.fields_bytes
+        self._content_bytes = limits.most_content
+        self._budget = FieldBudget(limits)
 
     def read_to_end(self) -> tuple[tuple[Field, ...], bytes, tuple[Field, ...]]:
         """Return header section, content and trailer section; nothing but zeros may follow them."""
@@ -185,28 +222,18 @@ class _SectionReader:
             while length := reader.varint(what):
                 lines.append(self._line(reader, length))
         else:
-            limit = self._octets_left + _LINE_OVERHEAD * self._lines_left
-            section = Reader(reader.varvec(what, limit))
+            section = Reader(reader.varvec(what, self._budget.section_bytes))
             while section.remaining:
                 lines.append(self._line(section, section.varint("field name")))
         return tuple(lines)
 
     def _line(self, reader: Reader, name_length: int) -> Field:
-        if not self._lines_left:
-            raise TooLargeError(f"more than {self._limits.fields} field lines")
-        self._lines_left -= 1
-        if name_length > self._octets_left:
-            raise TooLargeError(f"more than {self._limits.fields_bytes} octets of field lines")
+        self._budget.begin_line(name_length)
         name = reader.take(name_length, "field name")
-        self._octets_left -= name_length
-        value = reader.varvec("field value", self._octets_left)
-        self._octets_left -= len(value)
-        field = Field(name, value)
-        _check_field(field, DecodeError)
-        return field
+        return self._budget.end_line(name, reader.varvec("field value", self._budget.octets_left))
 
     def _content(self) -> bytes:
-        reader, limit = self._reader, self._limits.content_bytes
+        reader, limit = self._reader, self._content_bytes
         if not reader.remaining:
             return b""
         if not self._indeterminate:
@@ -220,18 +247,19 @@ class _SectionReader:
 def _write_to_end(writer: Writer, message: Request | Response, indeterminate: bool, padding: int) -> None:
     if padding < 0:
         raise UsageError("negative padding")
-    _write_fields(writer, message.fields, indeterminate)
+    write_fields(writer, message.fields, indeterminate)
     writer.varvec(message.content)
     if indeterminate and message.content:
         writer.varint(0)
-    _write_fields(writer, message.trailers, indeterminate)
+    write_fields(writer, message.trailers, indeterminate)
     writer.raw(bytes(padding))
 
 
-def _write_fields(writer: Writer, fields: Iterable[Field], indeterminate: bool) -> None:
+def write_fields(writer: Writer, fields: Iterable[Field], indeterminate: bool) -> None:
+    """Write a header or trailer section; raises UsageError where a line is not one."""
     section = Writer()
     for field in fields:
-        _check_field(field, UsageError)
+        check_field(field, UsageError)
         section.varvec(field.name).varvec(field.value)
     if indeterminate:
         writer.raw(section.getvalue()).varint(0)
@@ -239,7 +267,8 @@ def _write_fields(writer: Writer, fields: Iterable[Field], indeterminate: bool) 
         writer.varvec(section.getvalue())
 
 
-def _check_control(method: bytes, scheme: bytes, authority: bytes, path: bytes, error: type[Error]) -> None:
+def check_control(method: bytes, scheme: bytes, authority: bytes, path: bytes, error: type[Error]) -> None:
+    """Raise `error` unless these can begin a request (RFC 9292, section 3.4)."""
     if not _TOKEN.fullmatch(method):
         raise error("method is not a token")
     if not _SCHEME.fullmatch(scheme):
@@ -250,12 +279,14 @@ def _check_control(method: bytes, scheme: bytes, authority: bytes, path: bytes, 
         raise error("path does not start with a slash, or has a character that is not allowed in it")
 
 
-def _check_status(status: int, lowest: int, highest: int, error: type[Error]) -> None:
+def check_status(status: int, lowest: int, highest: int, error: type[Error]) -> None:
+    """Raise `error` unless the status is of this range (RFC 9292, section 3.5)."""
     if not lowest <= status <= highest:
         raise error(f"status is not between {lowest} and {highest}")
 
 
-def _check_field(field: Field, error: type[Error]) -> None:
+def check_field(field: Field, error: type[Error]) -> None:
+    """Raise `error` unless the line cannot be misread (RFC 9292, section 3.6)."""
     if not _NAME.fullmatch(field.name):
         raise error("field name is not a token in lower case")
     if _NOT_VALUE.search(field.value):

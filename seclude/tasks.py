@@ -17,6 +17,12 @@ from seclude.errors import DecodeError
 SUMMARIZE_PATH: Final = "/v1/summarize"
 REWRITE_PATH: Final = "/v1/rewrite"
 JSON: Final = "application/json"
+HIGHLIGHT_EVENT: Final = "highlight"
+"""Of a streamed summary (text/event-stream): a `Highlight`, when it is chosen; the most telling come first."""
+SUMMARY_EVENT: Final = "summary"
+"""The last one: the whole `SummarizeResponse`."""
+ERROR_EVENT: Final = "error"
+"""The last one where it went wrong in the middle: a `Problem`."""
 
 MAX_REQUEST_BYTES: Final = 1 << 20  # octets; a year of a busy chat fits: ten thousand messages of a hundred octets
 MAX_MESSAGES: Final = 10_000  # what `MAX_REQUEST_BYTES` holds; a person reads the highlights of some hundreds

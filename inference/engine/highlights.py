@@ -6,7 +6,7 @@ the same (maximal marginal relevance; Carbonell and Goldstein, SIGIR 1998). Ever
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,8 +50,10 @@ _PLACEHOLDER: Final = re.compile(
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def summarize(request: SummarizeRequest, encoder: Encoder) -> SummarizeResponse:
-    """Choose the highlights of a chat."""
+def summarize(
+    request: SummarizeRequest, encoder: Encoder, chosen: Callable[[Highlight], None] = lambda _: None
+) -> SummarizeResponse:
+    """Choose the highlights of a chat; `chosen` hears of each when it is, the most telling first."""
     messages = request.messages
     lines = [
         read_line(index, message.sender, message.text)
@@ -62,8 +64,11 @@ def summarize(request: SummarizeRequest, encoder: Encoder) -> SummarizeResponse:
     vectors = encoder.embed([lines[unit.head].text for unit in units])
     budget = request.max_highlights or default_highlights(len(lines))
     english = looks_english(word for line in lines for word in words_of(line.text))
-    chosen = _choose(units, vectors, budget, ENOUGH if english else ENOUGH_BY_SIMILARITY)
-    highlights = tuple(_highlight(messages[lines[position].index], lines[position], why) for position, why in chosen)
+    shown: dict[int, Highlight] = {}
+    for position, why in _choose(units, vectors, budget, ENOUGH if english else ENOUGH_BY_SIMILARITY):
+        shown[position] = _highlight(messages[lines[position].index], lines[position], why)
+        chosen(shown[position])
+    highlights = tuple(shown[position] for position in sorted(shown))
     return SummarizeResponse(
         kind="highlights",
         text=_text(highlights, messages),
@@ -154,10 +159,10 @@ def _told(lines: Sequence[Line], threads: Threads, question: int) -> set[Reason]
 
 def _choose(
     units: Sequence[_Unit], vectors: NDArray[np.float32], budget: int, enough: float
-) -> list[tuple[int, Reason]]:
-    """Return the positions to show, in order, each with the reason that counts if it has no cue of its own."""
+) -> Iterator[tuple[int, Reason]]:
+    """Yield the positions to show as they are chosen, each with the reason that counts if it has no cue of its own."""
     if not units:
-        return []
+        return
     similar = np.clip(vectors @ vectors.T, 0, 1)
     typical = _centrality(similar) * np.array([unit.fullness for unit in units])
     relevance = (1 - CENTRALITY) * np.array([unit.merit for unit in units]) + CENTRALITY * typical
@@ -175,8 +180,10 @@ def _choose(
         }
         best = max(value, key=value.__getitem__, default=None)
         if best is None or (shown and relevance[best] < enough):
-            return sorted(shown.items())
-        shown.update((position, "central" if len(units[best].wanted) == 1 else "context") for position in fresh[best])
+            return
+        why: Reason = "central" if len(units[best].wanted) == 1 else "context"
+        shown.update(dict.fromkeys(fresh[best], why))
+        yield from ((position, why) for position in fresh[best])
         redundancy = np.maximum(redundancy, similar[best])
 
 

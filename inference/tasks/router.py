@@ -8,17 +8,22 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
+from inference.answer import Emit, Events, event
 from inference.engine.encoder import Encoder
 from inference.engine.highlights import summarize
 from inference.tasks.rewrite import RULES, rewrite
 from seclude.bhttp import Field, Request, Response, get
+from seclude.daemon.accept import choose
 from seclude.errors import DecodeError
-from seclude.ohttp.media import PROBLEM, media_type
+from seclude.ohttp.media import EVENT_STREAM, PROBLEM, media_type
 from seclude.tasks import (
+    HIGHLIGHT_EVENT,
     JSON,
     MAX_REQUEST_BYTES,
     REWRITE_PATH,
     SUMMARIZE_PATH,
+    SUMMARY_EVENT,
+    Highlight,
     Problem,
     RewriteRequest,
     SummarizeRequest,
@@ -34,12 +39,12 @@ class Tasks:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._tasks: Final[dict[bytes, Callable[[bytes], Response]]] = {
+        self._tasks: Final[dict[bytes, Callable[[bytes, str], Response | Events]]] = {
             SUMMARIZE_PATH.encode(): self._summarize,
             REWRITE_PATH.encode(): _rewrite,
         }
 
-    def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Response | Events:
         """Answer one request. Every error of the peer is an answer too; anything else is raised."""
         task = self._tasks.get(request.path)
         if task is None:
@@ -51,16 +56,27 @@ class Tasks:
             return _problem(415, f"the content must be {JSON}")
         if len(request.content) > MAX_REQUEST_BYTES:
             return _problem(413, f"the content may have {MAX_REQUEST_BYTES} octets")
+        accept = (get(request.fields, b"accept") or b"").decode("latin-1")
         try:
-            return task(request.content)
+            return task(request.content, accept)
         except DecodeError as exc:
             return _problem(400, str(exc))
 
-    def _summarize(self, content: bytes) -> Response:
-        return _response(200, JSON, encode(summarize(decode(SummarizeRequest, content), self._encoder)))
+    def _summarize(self, content: bytes, accept: str) -> Response | Events:
+        request = decode(SummarizeRequest, content)
+        if choose(accept, (JSON, EVENT_STREAM)) != EVENT_STREAM:
+            return _response(200, JSON, encode(summarize(request, self._encoder)))
+
+        def produce(emit: Emit) -> None:
+            def tell(highlight: Highlight) -> None:
+                emit(event(HIGHLIGHT_EVENT, encode(highlight)))
+
+            emit(event(SUMMARY_EVENT, encode(summarize(request, self._encoder, tell))))
+
+        return Events(produce)
 
 
-def _rewrite(content: bytes) -> Response:
+def _rewrite(content: bytes, _accept: str) -> Response:
     request = decode(RewriteRequest, content)
     if request.tone not in RULES:
         return _problem(501, f"{request.tone} needs a language model, and this worker has none")

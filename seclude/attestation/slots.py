@@ -43,10 +43,15 @@ class Slots:
         return self.start(epoch + 1)
 
 
-def x25519_key_id(epoch: int) -> int:
-    """Return the key identifier (RFC 9458, section 3.1) of an epoch's X25519 configuration.
+def xwing_key_id(epoch: int) -> int:
+    """Return the key identifier (RFC 9458, section 3.1) of an epoch's X-Wing configuration.
 
-    Epochs less than 128 apart differ, so it is unique among those that live at once; the even number before it is
-    kept for the post-quantum configuration of the same epoch.
+    It is even, that of X25519 the odd number after it. Epochs less than 128 apart differ in both, so each is unique
+    among those that live at once.
     """
-    return (2 * epoch + 1) % 256
+    return 2 * epoch % 256
+
+
+def x25519_key_id(epoch: int) -> int:
+    """Return the key identifier of an epoch's X25519 configuration."""
+    return xwing_key_id(epoch) + 1

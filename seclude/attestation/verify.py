@@ -11,7 +11,7 @@
  9. The core is this pool's: manifest, role, origin, and whom it shares keys with.
 10. The epoch is the one whose slot holds `now`.
 11. No other core was seen for this epoch.
-12. The key configurations hold a key that can be used.
+12. An X-Wing key is among the key configurations, and it and the X25519 key have the identifiers of the epoch.
 
 Steps 2 to 8 are `verify_report`, which members of a pool use on whoever asks to join. The clock comes in as `now`,
 in seconds since 1970.
@@ -29,7 +29,7 @@ from seclude.attestation import simulated
 from seclude.attestation.bundle import Bundle, Core, birth_report_data, core_digest, parse_bundle, parse_core
 from seclude.attestation.evidence import SIMULATED, TrustedReport, parse_evidence
 from seclude.attestation.policy import Policy, parse_join_policy, verify_join_policy
-from seclude.attestation.slots import x25519_key_id
+from seclude.attestation.slots import x25519_key_id, xwing_key_id
 from seclude.errors import (
     ConfigError,
     DecodeError,
@@ -52,7 +52,7 @@ TITLES: Final = {
     9: "core is of this pool",
     10: "epoch is the current slot's",
     11: "no other core for this epoch",
-    12: "key configurations are usable",
+    12: "key configuration is post-quantum",
 }
 
 
@@ -67,6 +67,8 @@ class Step:
 
 Observer = Callable[[Step], None]
 
+_KEY_IDS: Final = {hpke.KEM_XWING: xwing_key_id, hpke.KEM_X25519: x25519_key_id}
+
 
 @dataclass(frozen=True, slots=True)
 class TrustedPool:
@@ -75,7 +77,7 @@ class TrustedPool:
     core: Core
     core_digest: bytes
     key_configs: tuple[KeyConfig, ...]
-    """The configurations that we can use, best first; others in the core are left out."""
+    """The X-Wing configuration, and no other: nothing here falls back to X25519, which is for standard clients."""
     epoch: int
     expires_at: int
     """Seconds since 1970: the first moment at which a step that passed would fail."""
@@ -138,7 +140,7 @@ def verify_bundle(
         found.append("seen before" if core.epoch in seen else "first sight")
     with steps.step(12) as found:
         config = _choose_config(core)
-        found.append(f"key {config.key_id} of X25519")
+        found.append(f"key {config.key_id} of X-Wing")
     return TrustedPool(
         core=core,
         core_digest=digest,
@@ -250,12 +252,13 @@ def _choose_config(core: Core) -> KeyConfig:
     if len({config.key_id for config in configs}) != len(configs):
         raise EvidenceError("two key configurations share an identifier")
     try:
-        config = choose(configs, hpke.KEM_X25519, hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_128_GCM)
+        chosen = choose(configs, hpke.KEM_XWING, hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_128_GCM)
     except UnknownKeyError as exc:
-        raise PolicyError("no key configuration offers X25519 with HKDF-SHA256 and AES-128-GCM") from exc
-    if config.key_id != x25519_key_id(core.epoch):
-        raise EvidenceError(f"key {config.key_id} is not the one of epoch {core.epoch}")
-    return config
+        raise PolicyError("no key configuration offers X-Wing with HKDF-SHA256 and AES-128-GCM") from exc
+    for config in configs:
+        if config.kem in _KEY_IDS and config.key_id != _KEY_IDS[config.kem](core.epoch):
+            raise EvidenceError(f"key {config.key_id} is not the one of epoch {core.epoch}")
+    return chosen
 
 
 def _date(seconds: int) -> str:

@@ -18,7 +18,7 @@ BY_STEP: Final = {
     8: f"{NEWER}, and if theirs says the same do not use the service",
     9: NEWER,
     10: "check this device's clock, and if it is right try again in a minute",
-    11: "keep this message: somebody was shown another key than you, so " + STAY_AWAY,
+    11: "keep this message and its evidence: not everybody is shown the same keys, so " + STAY_AWAY,
     12: "update this software",
 }
 

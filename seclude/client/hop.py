@@ -1,11 +1,11 @@
-"""The device's way to a relay: one small HTTP/1.1 client with a pool of connections to one address.
+"""The device's way to the next party: one small HTTP/1.1 client with a pool of connections to one address.
 
 It sends the fields named in `exchange()` and Host and Content-Length, nothing else; it keeps no cookies, follows no
 redirects, decompresses nothing and reads no proxy settings from the environment. aiohttp is not visible outside.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -27,13 +27,43 @@ from seclude.errors import ConfigError, UpstreamError
 
 CONNECT_SECONDS: Final = 5.0  # two lost SYNs, on a mobile network
 TOTAL_SECONDS: Final = 120.0  # ten thousand messages take a worker under a minute
+SILENCE_SECONDS: Final = 60.0  # between two pieces of a streamed answer; a worker sends some ten times a second
 IDLE_SECONDS: Final = 15.0  # well under the relay's 75, so that no request meets a closing connection
 MAX_ANSWER_BYTES: Final = (1 << 20) + (1 << 16)  # octets; as the largest request, which no answer of a model nears
 AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # aiohttp adds these unless told not to
 
 
+class NotSentError(UpstreamError):
+    """Raised when no connection could be made, which proves that no octet of a POST left this device."""
+
+
+class Incoming:
+    """One answer whose head is there: its body is read whole, or as it comes, and whoever has it closes it."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self._response = response
+        self.status: Final = response.status
+        self.content_type: Final = response.headers.get("Content-Type")
+
+    async def read(self) -> UpstreamResponse:
+        """Return the whole answer, whose body is bounded; raises UpstreamError."""
+        with _failures():
+            content = await _read(self._response)
+        return UpstreamResponse(self.status, self.content_type, content, self._response.headers.get("Retry-After"))
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Return the body as it comes, to its end; raises UpstreamError where that does not come."""
+        with _failures():
+            async for piece in self._response.content.iter_any():
+                yield piece
+
+    def close(self) -> None:
+        """Let go of it; a connection on which more of it would come is dropped."""
+        self._response.close()
+
+
 class Hop:
-    """A pool of connections to one relay: "http://HOST:PORT" on this machine, or "https://HOST[:PORT]".
+    """A pool of connections to one address: "http://HOST:PORT" on this machine, or "https://HOST[:PORT]".
 
     Raises ConfigError for plain HTTP to another machine.
     """
@@ -45,9 +75,9 @@ class Hop:
         except ValueError:
             whole = False
         if not whole or url.user is not None or url.path != "/" or url.query_string or url.fragment:
-            raise ConfigError('the address of a relay is "https://HOST[:PORT]"')
+            raise ConfigError('the address is "https://HOST[:PORT]"')
         if url.scheme == "http" and not ListenAddress(url.host or "").is_local:
-            raise ConfigError("the relay is not on this machine: use https (RFC 9458, section 6)")
+            raise ConfigError("the address is not on this machine: use https (RFC 9458, section 6)")
         self._base = url
         self._session: ClientSession | None = None
 
@@ -59,13 +89,28 @@ class Hop:
         content_type: str | None = None,
         accept: str | None = None,
         body: bytes = b"",
+        seconds: float = TOTAL_SECONDS,
     ) -> UpstreamResponse:
-        """Send one request and return the whole answer, whatever its status; raises UpstreamError.
+        """Send one request and return the whole answer, whatever its status; raises UpstreamError or NotSentError.
 
-        A POST is never sent twice; a GET may be, when the relay closed a kept connection under it.
+        A POST is never sent twice; a GET may be, when the other side closed a kept connection under it.
         """
         fields = [("Content-Type", content_type), ("Accept", accept)]
         headers = {name: value for name, value in fields if value is not None}
+        incoming = await self._send(method, path, headers, body, _limits(seconds))
+        try:
+            return await incoming.read()
+        finally:
+            incoming.close()
+
+    async def begin(self, path: str, content_type: str, body: bytes) -> Incoming:
+        """Post something and return an answer that may come in pieces, each within SILENCE_SECONDS; raises as above."""
+        headers = {"Content-Type": content_type, "Incremental": "?1"}
+        return await self._send("POST", path, headers, body, _limits(None, SILENCE_SECONDS))
+
+    async def _send(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, limits: ClientTimeout
+    ) -> Incoming:
         with _failures():
             response = await self._open().request(
                 method,
@@ -73,12 +118,9 @@ class Hop:
                 headers=headers,
                 data=body or None,
                 allow_redirects=False,
+                timeout=limits,
             )
-            async with response:
-                content = await _read(response)
-        return UpstreamResponse(
-            response.status, response.headers.get("Content-Type"), content, response.headers.get("Retry-After")
-        )
+        return Incoming(response)
 
     async def close(self) -> None:
         """Close the pool."""
@@ -93,14 +135,18 @@ class Hop:
                 cookie_jar=DummyCookieJar(),
                 skip_auto_headers=AUTOMATIC,
                 auto_decompress=False,
-                timeout=ClientTimeout(
-                    total=TOTAL_SECONDS,
-                    connect=CONNECT_SECONDS,
-                    sock_connect=CONNECT_SECONDS,
-                    ceil_threshold=math.inf,  # aiohttp would round up to whole seconds
-                ),
             )
         return self._session
+
+
+def _limits(seconds: float | None, silence: float | None = None) -> ClientTimeout:
+    return ClientTimeout(
+        total=seconds,
+        sock_read=silence,
+        connect=CONNECT_SECONDS,
+        sock_connect=CONNECT_SECONDS,
+        ceil_threshold=math.inf,  # aiohttp would round up to whole seconds
+    )
 
 
 async def _read(response: ClientResponse) -> bytes:
@@ -121,9 +167,11 @@ def _failures() -> Iterator[None]:
     """Turn aiohttp's errors into ours. Their texts, which hold addresses, stop here."""
     try:
         yield
-    except (ConnectionTimeoutError, TimeoutError):
-        raise UpstreamError("the relay did not answer in time", timed_out=True) from None
-    except ClientConnectorError:
-        raise UpstreamError("no connection to the relay") from None
+    except ConnectionTimeoutError:  # of aiohttp's timeouts the one that ends before a connection is there
+        raise NotSentError("no connection in time", timed_out=True) from None
+    except ClientConnectorError:  # a name that does not resolve, a refused connection, a certificate that is not theirs
+        raise NotSentError("no connection") from None
+    except TimeoutError:
+        raise UpstreamError("no answer in time", timed_out=True) from None
     except (ClientError, OSError):
-        raise UpstreamError("the relay broke off") from None
+        raise UpstreamError("the connection broke off") from None

@@ -18,27 +18,38 @@ from typing import Final, get_args
 
 import msgspec
 
-from seclude.attestation.verify import Step
+from seclude.attestation.verify import Step, TrustedPool
 from seclude.client.advice import explain
 from seclude.client.chats import MAX_CHAT_BYTES, Chat, select
+from seclude.client.consistency import FILE_NAME, Agreement
 from seclude.client.fit import fit
 from seclude.client.formats import parse_chat_file
-from seclude.client.render import render_rewrite, render_step, render_summary
+from seclude.client.render import render_end, render_highlight, render_rewrite, render_step, render_summary
 from seclude.client.sdk import Client
 from seclude.client.trust import load_trust
 from seclude.errors import BusyError, ConfigError, Error, TaskError, UpstreamError, VerificationError
-from seclude.tasks import MAX_HIGHLIGHTS, MAX_TEXT, Tone
+from seclude.tasks import (
+    HIGHLIGHT_EVENT,
+    MAX_HIGHLIGHTS,
+    MAX_TEXT,
+    SUMMARY_EVENT,
+    Highlight,
+    SummarizeResponse,
+    Tone,
+)
 
 TRUST_VARIABLE: Final = "SECLUDE_TRUST"
 CONFIG_VARIABLE: Final = "XDG_CONFIG_HOME"  # where a person's own configuration stands (XDG base directories)
+STATE_VARIABLE: Final = "XDG_STATE_HOME"  # where a program's own files stand that should outlast it
 TRUST_PLACES: Final = f"default: ${TRUST_VARIABLE}, then ~/.config/seclude/trust.toml"
 
 
 EXAMPLES: Final = """examples:
   seclude --trust run/trust.toml summarize chat.txt --unread 40
   seclude summarize chat.txt --since 2026-11-20 --json
+  seclude summarize chat.txt --stream
   seclude rewrite --tone professional "hey, cant make it tmrw, sry"
-  seclude verify
+  seclude verify --check-consistency
 """
 
 
@@ -99,7 +110,13 @@ async def _summarize(arguments: argparse.Namespace) -> None:
     if not fitted.messages:
         _print_empty(chat, arguments)
         return
-    async with Client(trust) as client:
+    async with Client(trust, evidence=_evidence_file(arguments)) as client:
+        if arguments.check_consistency:
+            await _check_consistency(client)
+        if arguments.stream:
+            async for each in client.summarize_stream(fitted.messages, max_highlights=arguments.max):
+                _print_event(each, arguments)
+            return
         answer = await client.summarize(fitted.messages, max_highlights=arguments.max)
     if arguments.json:
         file = {
@@ -112,6 +129,15 @@ async def _summarize(arguments: argparse.Namespace) -> None:
         print(msgspec.json.encode({**msgspec.to_builtins(answer), "file": file}).decode())
     else:
         print(render_summary(answer))
+
+
+def _print_event(event: Highlight | SummarizeResponse, arguments: argparse.Namespace) -> None:
+    """Print one piece of a streamed summary at once: a line of text, or of JSON with what it is."""
+    if arguments.json:
+        name = HIGHLIGHT_EVENT if isinstance(event, Highlight) else SUMMARY_EVENT
+        print(msgspec.json.encode({"event": name, **msgspec.to_builtins(event)}).decode(), flush=True)
+    else:
+        print(render_highlight(event) if isinstance(event, Highlight) else render_end(event), flush=True)
 
 
 def _print_empty(chat: Chat, arguments: argparse.Namespace) -> None:
@@ -131,7 +157,9 @@ async def _rewrite(arguments: argparse.Namespace) -> None:
         raise ConfigError("there is no text to rewrite; give it as an argument or on standard input")
     if len(text) > MAX_TEXT:
         raise ConfigError(f"the text has {len(text)} characters; the most is {MAX_TEXT}: give a part of it")
-    async with Client(trust) as client:
+    async with Client(trust, evidence=_evidence_file(arguments)) as client:
+        if arguments.check_consistency:
+            await _check_consistency(client)
         answer = await client.rewrite(text, arguments.tone)
     print(msgspec.json.encode(answer).decode() if arguments.json else render_rewrite(answer))
 
@@ -148,11 +176,15 @@ async def _verify(arguments: argparse.Namespace) -> None:
         if not arguments.json:
             print(render_step(step), flush=True)
 
-    async with Client(trust) as client:
-        pool = await client.verify(observe=observe)
+    agreement: Agreement | None = None
+    async with Client(trust, evidence=_evidence_file(arguments)) as client:
+        if arguments.check_consistency:
+            pool, agreement = await _check_consistency(client, observe)
+        else:
+            pool = await client.verify(observe=observe)
     if arguments.json:
         listed = [{"number": step.number, "title": step.title, "found": step.found} for step in steps]
-        answer = {
+        answer: dict[str, object] = {
             "trusted": True,
             "origin": pool.core.origin,
             "epoch": pool.epoch,
@@ -160,9 +192,30 @@ async def _verify(arguments: argparse.Namespace) -> None:
             "measurement": pool.measurement.hex(),
             "steps": listed,
         }
+        if agreement is not None:
+            failed = [{"url": url, "reason": reason} for url, reason in agreement.failed]
+            answer["sources"] = {"agreed": agreement.agreed, "failed": failed}
         print(msgspec.json.encode(answer).decode())
     else:
+        if agreement is not None:
+            print("The same keys came from", *agreement.agreed, sep="\n      ")
         print(f"Trusted: all {len(steps)} steps hold. The attested hardware is SIMULATED and proves no machine.")
+
+
+async def _check_consistency(
+    client: Client, observe: Callable[[Step], None] | None = None
+) -> tuple[TrustedPool, Agreement]:
+    """Compare the keys of all sources before anything is sent, and name those that gave none."""
+    pool, agreement = await client.check_consistency(observe=observe)
+    for url, reason in agreement.failed:
+        _note(f"not compared with {url}: {reason}")
+    return pool, agreement
+
+
+def _evidence_file(arguments: argparse.Namespace) -> Path:
+    if arguments.evidence is not None:
+        return Path(arguments.evidence)
+    return Path(os.environ.get(STATE_VARIABLE) or Path.home() / ".local" / "state") / "seclude" / FILE_NAME
 
 
 def _trust_file(arguments: argparse.Namespace) -> Path:
@@ -226,6 +279,18 @@ def _parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help=f"trust file ({TRUST_PLACES})",
     )
+    shared.add_argument(
+        "--check-consistency",
+        action="store_true",
+        help="first fetch the keys from every relay, and from the gateway where the trust file names it, and compare "
+        "them; the gateway then sees this device's address, though nothing of any request",
+    )
+    shared.add_argument(
+        "--evidence",
+        metavar="FILE",
+        help="where to write who gave which keys, should two differ "
+        f"(default: ${STATE_VARIABLE} or ~/.local/state, then seclude/{FILE_NAME})",
+    )
     parser = argparse.ArgumentParser(
         prog="seclude",
         description="Ask an AI about private messages on servers that cannot read them. The pool is verified first.",
@@ -255,6 +320,11 @@ def _parser() -> argparse.ArgumentParser:
         type=_highlights,
         metavar="N",
         help=f"at most N highlights, up to {MAX_HIGHLIGHTS} (default: a fifth and three more, at most 12)",
+    )
+    verb.add_argument(
+        "--stream",
+        action="store_true",
+        help="print each highlight when it is chosen, the most telling first; with --json a line each",
     )
     verb.add_argument("--date-order", choices=("dmy", "mdy", "ymd"), help="how the file writes dates, if it is unclear")
     verb.set_defaults(run=_summarize)

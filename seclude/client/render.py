@@ -4,7 +4,7 @@ import unicodedata
 from typing import Final
 
 from seclude.attestation.verify import Step
-from seclude.tasks import RewriteResponse, SummarizeResponse
+from seclude.tasks import Highlight, RewriteResponse, SummarizeResponse
 
 JOINER: Final = "\u200d"  # holds the parts of an emoji together
 
@@ -17,6 +17,18 @@ def clean(text: str) -> str:
         if character in f"\n\t{JOINER}" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
     )
     return " ".join(kept.split())
+
+
+def render_highlight(highlight: Highlight) -> str:
+    """Return one highlight of a streamed summary as a line, with its day, since they come in no order of time."""
+    stamp = "" if highlight.time is None else f"{highlight.time:%a %d %b %H:%M}  "
+    return f"  {stamp}{clean(highlight.sender)}: {clean(highlight.text)}"
+
+
+def render_end(answer: SummarizeResponse) -> str:
+    """Return the line that ends a streamed summary."""
+    note = f"\n\n({clean(answer.note)})" if answer.note else ""
+    return f"{_count(len(answer.highlights), 'highlight')} of {_count(answer.messages, 'message')}{note}"
 
 
 def render_summary(answer: SummarizeResponse) -> str:

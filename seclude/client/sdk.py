@@ -8,37 +8,33 @@ never falls back to less. What comes back outside the encapsulation was written 
 not trusted: it can make a request fail, or start one retry with a fresh encapsulation, and no more.
 """
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from email.utils import formatdate
+from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from seclude import bhttp
-from seclude.attestation.verify import Step, TrustedPool, verify_bundle
-from seclude.client.hop import Hop
+from seclude.attestation.verify import Step, TrustedPool
+from seclude.client.answers import parse_problem
+from seclude.client.asking import Streaming, ask, ask_streaming
+from seclude.client.consistency import Agreement, Sightings
+from seclude.client.events import EventReader
+from seclude.client.keys import Keys
+from seclude.client.relays import Endpoint, Relays
 from seclude.client.trust import Trust
-from seclude.daemon.messages import UpstreamResponse
-from seclude.errors import (
-    DATE,
-    OHTTP_KEY,
-    BusyError,
-    ConfigError,
-    DecodeError,
-    Error,
-    OpenError,
-    TaskError,
-    UpstreamError,
-)
-from seclude.ohttp.encapsulation import encapsulate_request
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_REQ, OHTTP_RES, PROBLEM, media_type
+from seclude.errors import DATE, ConfigError, TaskError, UpstreamError
+from seclude.ohttp.media import EVENT_STREAM
 from seclude.tasks import (
+    ERROR_EVENT,
+    HIGHLIGHT_EVENT,
     JSON,
     MAX_REQUEST_BYTES,
     REWRITE_PATH,
     SUMMARIZE_PATH,
+    SUMMARY_EVENT,
+    Highlight,
     Message,
     Problem,
     RewriteRequest,
@@ -51,33 +47,64 @@ from seclude.tasks import (
 )
 
 
-def _parse_problem(content_type: str | None, content: bytes) -> Problem:
-    """Return a peer's problem document, or an empty one where it is none."""
-    if media_type(content_type) != PROBLEM:
-        return Problem()
-    try:
-        return decode(Problem, content)
-    except DecodeError:
-        return Problem()
+async def _summary_of(answer: Streaming) -> AsyncIterator[Highlight | SummarizeResponse]:
+    """Yield what the events of a summary say; raises where the last of them is missing or is an error."""
+    reader, summary = EventReader(), None
+    async for piece in answer.content():
+        for event in reader.feed(piece):
+            if event.name == HIGHLIGHT_EVENT:
+                yield decode(Highlight, event.data)
+            elif event.name == SUMMARY_EVENT:
+                summary = decode(SummarizeResponse, event.data)
+            elif event.name == ERROR_EVENT:
+                problem = decode(Problem, event.data)
+                raise TaskError(problem.detail or problem.title or "the worker failed", status=problem.status or 500)
+    if summary is None:
+        raise UpstreamError("the worker ended the answer without the summary; try again later")
+    yield summary
+
+
+def _check_size(content: bytes) -> None:
+    if len(content) > MAX_REQUEST_BYTES:
+        raise TaskError(
+            f"the request has {len(content)} octets; the largest is {MAX_REQUEST_BYTES}: send less", status=413
+        )
+
+
+def _corrected_date(response: bhttp.Response) -> bytes | None:
+    """Return the worker's own date where it refuses ours, for one retry and nothing else (RFC 9458, section 6.5.2)."""
+    if response.status != 400 or _problem_of(response).type != DATE:
+        return None
+    return bhttp.get(response.fields, b"date")
+
+
+def _task_error(response: bhttp.Response) -> TaskError:
+    problem = _problem_of(response)
+    sentence = problem.detail or problem.title or f"the worker answered {response.status}"
+    return TaskError(sentence, status=response.status)
 
 
 def _problem_of(response: bhttp.Response) -> Problem:
     """Return the problem document of an inner response."""
     kind = bhttp.get(response.fields, b"content-type")
-    return _parse_problem(kind.decode("latin-1") if kind else None, response.content)
+    return parse_problem(kind.decode("latin-1") if kind else None, response.content)
 
 
 class Client:
-    """Asks attested workers through one relay; verified keys are kept in memory for their epoch, nothing else is."""
+    """Asks attested workers through relays; keys are kept in memory for their epoch, and nothing else is.
 
-    def __init__(self, trust: Trust, *, clock: Callable[[], float] = time.time) -> None:
-        self._policy = trust.policy()
+    `evidence` is the file to write where two sources give different keys, as `Sightings` says; without it none is.
+    """
+
+    def __init__(self, trust: Trust, *, clock: Callable[[], float] = time.time, evidence: Path | None = None) -> None:
         self._origin = trust.origin
         self._clock = clock
-        self._relay, self._path = _connect(trust.relay)
-        self._pool: TrustedPool | None = None
-        self._seen: dict[int, bytes] = {}
-        self._verifying: asyncio.Task[TrustedPool] | None = None
+        self._relays = Relays(trust.relays)
+        self._gateway = None if trust.gateway is None else Endpoint.connect(trust.gateway, "gateway")
+        urls = [endpoint.url for endpoint in self._sources()]
+        if len(set(urls)) != len(urls):
+            raise ConfigError("trust file: relays and gateway name one place twice; each must be named once")
+        self._keys = Keys(trust.policy(), self._relays, Sightings(evidence), clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,50 +115,58 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Drop the connections to the relay and the keys."""
-        self._pool = None
-        if self._verifying is not None:
-            self._verifying.cancel()
-            await asyncio.wait({self._verifying})
-        await self._relay.close()
-
-    async def fetch_bundle(self) -> bytes:
-        """Return the relay's copy of the key bundle, unverified; raises UpstreamError."""
-        answer = await self._ask_relay("GET", accept=KEY_BUNDLE)
-        if answer.status == 503:
-            raise BusyError(f"no worker is ready: the relay has no keys to give; {_when(answer)}")
-        if answer.status != 200 or media_type(answer.content_type) != KEY_BUNDLE:
-            raise UpstreamError(
-                f"the relay gave no key bundle (status {answer.status}); check `relay` in the trust file"
-            )
-        return answer.body
+        """Drop the connections and the keys."""
+        await self._keys.close()
+        for endpoint in self._sources():
+            await endpoint.hop.close()
 
     async def verify(self, *, observe: Callable[[Step], None] | None = None) -> TrustedPool:
-        """Fetch the key bundle and verify it; `observe` is called with each step that passes.
+        """Fetch the key bundles and verify the present slot's; `observe` is called with each step that passes.
 
         Raises VerificationError with the number of the step that failed, UpstreamError or BusyError.
         """
-        bundle = await self.fetch_bundle()
-        pool = verify_bundle(bundle, self._policy, self._clock(), self._seen, observe=observe)
-        # Cores of epochs that can no longer be accepted need no remembering.
-        self._seen = {epoch: core for epoch, core in self._seen.items() if epoch >= pool.epoch - 1}
-        self._seen[pool.epoch] = pool.core_digest
-        self._pool = pool
-        return pool
+        return await self._keys.verify(observe)
 
-    async def _trusted_pool(self) -> TrustedPool:
-        """Return the verified pool of the current epoch, fetched once per epoch however many ask at once."""
-        if self._pool is not None and self._clock() < self._pool.expires_at:
-            return self._pool
-        if self._verifying is None or self._verifying.done():
-            self._verifying = asyncio.create_task(self.verify())
-        # Shielded, so that one caller who gives up does not take the answer, or the failure, from the others.
-        return await asyncio.shield(self._verifying)
+    async def check_consistency(
+        self, *, observe: Callable[[Step], None] | None = None
+    ) -> tuple[TrustedPool, Agreement]:
+        """Fetch the key bundles from every relay and from the gateway where the trust file names it, and compare them.
+
+        The gateway sees this device's address, though nothing of any request. What was verified is what is asked next.
+        Raises as `verify` does, and ConfigError where the trust file names one source only.
+        """
+        return await self._keys.verify_everywhere(self._sources(), observe)
+
+    def _sources(self) -> tuple[Endpoint, ...]:
+        return self._relays.endpoints if self._gateway is None else (*self._relays.endpoints, self._gateway)
 
     async def summarize(self, messages: Sequence[Message], *, max_highlights: int | None = None) -> SummarizeResponse:
         """Return the highlights of a chat, oldest message first; raises TaskError, UpstreamError, VerificationError."""
         request = SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights)
         return decode(SummarizeResponse, await self._post_json(SUMMARIZE_PATH, encode(request)))
+
+    async def summarize_stream(
+        self, messages: Sequence[Message], *, max_highlights: int | None = None
+    ) -> AsyncIterator[Highlight | SummarizeResponse]:
+        """Yield each highlight when it is chosen, and the whole summary at the end; raises as `summarize` does.
+
+        A stream that ends without the summary was cut short, and raises UpstreamError.
+        """
+        content = encode(SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights))
+        _check_size(content)
+        date = formatdate(self._clock(), usegmt=True).encode()
+        for last in (False, True):
+            message = self._inner(SUMMARIZE_PATH, content, date, accept=EVENT_STREAM)
+            async with ask_streaming(self._keys, self._relays, message) as answer:
+                if answer.head.status == 200:
+                    async for each in _summary_of(answer):
+                        yield each
+                    return
+                refused = bhttp.Response(answer.head.status, answer.head.fields, await answer.read())
+            corrected = _corrected_date(refused)
+            if last or corrected is None:
+                raise _task_error(refused)
+            date = corrected
 
     async def rewrite(self, text: str, tone: Tone) -> RewriteResponse:
         """Return a suggestion for a text; raises as `summarize` does."""
@@ -140,100 +175,26 @@ class Client:
         )
 
     async def _post_json(self, path: str, content: bytes) -> bytes:
-        if len(content) > MAX_REQUEST_BYTES:
-            raise TaskError(
-                f"the request has {len(content)} octets; the largest is {MAX_REQUEST_BYTES}: send less", status=413
-            )
-        response = await self._post_dated(path, content, formatdate(self._clock(), usegmt=True).encode())
-        if response.status == 400 and _problem_of(response).type == DATE:
-            # The worker's own date, taken for this one retry and kept for nothing else (RFC 9458, section 6.5.2).
-            corrected = bhttp.get(response.fields, b"date")
-            if corrected is not None:
-                response = await self._post_dated(path, content, corrected)
+        _check_size(content)
+        date = formatdate(self._clock(), usegmt=True).encode()
+        response = await self.request(self._inner(path, content, date))
+        corrected = _corrected_date(response)
+        if corrected is not None:
+            response = await self.request(self._inner(path, content, corrected))
         if response.status != 200:
-            problem = _problem_of(response)
-            sentence = problem.detail or problem.title or f"the worker answered {response.status}"
-            raise TaskError(sentence, status=response.status)
+            raise _task_error(response)
         return response.content
 
-    async def _post_dated(self, path: str, content: bytes, date: bytes) -> bhttp.Response:
-        """Post JSON with a Date, which lets the worker bound how long a request could be replayed."""
-        fields = (bhttp.Field(b"content-type", JSON.encode()), bhttp.Field(b"date", date))
-        return await self.request(
-            bhttp.Request(b"POST", b"https", self._origin.encode(), path.encode(), fields, content)
-        )
+    def _inner(self, path: str, content: bytes, date: bytes, *, accept: str | None = None) -> bhttp.Request:
+        """Return a request with JSON, and a Date, which lets the worker bound how long it could be replayed."""
+        fields = [bhttp.Field(b"content-type", JSON.encode()), bhttp.Field(b"date", date)]
+        if accept is not None:
+            fields.append(bhttp.Field(b"accept", accept.encode()))
+        return bhttp.Request(b"POST", b"https", self._origin.encode(), path.encode(), tuple(fields), content)
 
     async def request(self, message: bhttp.Request) -> bhttp.Response:
         """Send one inner request to the pool and return the inner response, whatever its status.
 
-        Where the key is not known or does not open the request, which then was surely not processed or cannot be, it is
-        fetched and verified anew once; nothing else is sent twice, since a request that may have been processed must
-        not be repeated without the caller's word (RFC 9458, section 6.5).
+        It is sent again only where it surely was not processed; see `asking`.
         """
-        data = bhttp.serialize_request(message)
-        for last in (False, True):
-            pool = await self._trusted_pool()
-            encapsulated, opener = encapsulate_request(pool.key_configs[0], data)
-            answer = await self._ask_relay("POST", content_type=OHTTP_REQ, body=encapsulated)
-            if answer.status == 200 and media_type(answer.content_type) == OHTTP_RES:
-                try:
-                    return bhttp.parse_response(opener.open(answer.body))
-                except (OpenError, DecodeError):
-                    raise UpstreamError(
-                        "the answer was changed on its way or does not belong to this request; nothing of it is shown"
-                    ) from None
-            problem = _parse_problem(answer.content_type, answer.body)
-            # A plain 400 may mean that the pool was lost and has another key under the same identifier.
-            if (problem.type == OHTTP_KEY or answer.status == 400) and not last:
-                self._pool = None
-                continue
-            break
-        raise _refusal(answer, problem)
-
-    async def _ask_relay(
-        self, method: str, *, accept: str | None = None, content_type: str | None = None, body: bytes = b""
-    ) -> UpstreamResponse:
-        try:
-            return await self._relay.exchange(method, self._path, accept=accept, content_type=content_type, body=body)
-        except UpstreamError as exc:
-            if exc.timed_out:
-                raise UpstreamError("the relay did not answer in time; try again later", timed_out=True) from exc
-            raise UpstreamError("the relay cannot be reached; check the network and `relay` in the trust file") from exc
-
-
-def _connect(url: str) -> tuple[Hop, str]:
-    """Return the way to the relay, without using it yet, and the path to ask; raises ConfigError."""
-    try:
-        relay = urlsplit(url)
-        return Hop(f"{relay.scheme}://{relay.netloc}"), relay.path.rstrip("/") or GATEWAY_PATH
-    except (ConfigError, ValueError):
-        raise ConfigError(
-            "trust file: relay must be https://HOST[:PORT] with or without a path, or http:// on this machine"
-        ) from None
-
-
-def _refusal(answer: UpstreamResponse, problem: Problem) -> Error:
-    """Say in one sentence what an answer from outside the encapsulation means for the person who asked."""
-    if problem.type == OHTTP_KEY:
-        return UpstreamError("the gateway does not know the current key, twice; its pool is being replaced: try again")
-    match answer.status:
-        case 400:
-            return UpstreamError("the pool cannot open what was sealed to its current key, twice; try again later")
-        case 503 | 429:
-            return BusyError(f"no worker is free; {_when(answer)}")
-        case 502:
-            return UpstreamError("the gateway cannot be reached through the relay; try again later")
-        case 504:
-            return UpstreamError("the gateway did not answer in time; ask for less, or try again later", timed_out=True)
-        case 413:
-            return TaskError("the request is too large for the relay; send fewer messages", status=413)
-        case status:
-            return UpstreamError(f"the relay refused the request (status {status}); check `relay` in the trust file")
-
-
-def _when(answer: UpstreamResponse) -> str:
-    """Say when to try again, as far as the answer promises anything."""
-    seconds = answer.retry_after or ""
-    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 3):  # the relay may write anything
-        return "try again later"
-    return "try again in a few seconds" if int(seconds) <= 1 else f"try again in {seconds} seconds"
+        return await ask(self._keys, self._relays, message)

@@ -9,11 +9,13 @@ One background thread runs one event loop for the life of the client; every call
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from seclude import bhttp
 from seclude.attestation.verify import Step, TrustedPool
+from seclude.client.consistency import Agreement
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust
 from seclude.tasks import Message, RewriteResponse, SummarizeResponse, Tone
@@ -24,19 +26,19 @@ T = TypeVar("T")
 class SyncClient:
     """Asks attested workers; may be used from several threads. Errors are those of `Client`."""
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, trust: Trust, *, evidence: Path | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="seclude-client", daemon=True)
         self._thread.start()
         try:
-            self._client = self._run(self._open(trust))
+            self._client = self._run(self._open(trust, evidence))
         except BaseException:
             self._stop()
             raise
 
     @staticmethod
-    async def _open(trust: Trust) -> Client:
-        return Client(trust)
+    async def _open(trust: Trust, evidence: Path | None) -> Client:
+        return Client(trust, evidence=evidence)
 
     def _run(self, work: Coroutine[None, None, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -61,6 +63,10 @@ class SyncClient:
     def verify(self, *, observe: Callable[[Step], None] | None = None) -> TrustedPool:
         """Fetch and verify the key bundle; `observe` is called on the client's thread with each step that passes."""
         return self._run(self._client.verify(observe=observe))
+
+    def check_consistency(self, *, observe: Callable[[Step], None] | None = None) -> tuple[TrustedPool, Agreement]:
+        """Fetch the key bundles from every source, the gateway included, compare them and verify them."""
+        return self._run(self._client.check_consistency(observe=observe))
 
     def request(self, message: bhttp.Request) -> bhttp.Response:
         """Send one inner request and return the inner response, whatever its status."""

@@ -1,6 +1,6 @@
 """The trust file: everything a device pins before it speaks to anybody (TOML).
 
-It says which relay to use, which origin and time slots the keys must be made for, and which workers deserve
+It says which relays to use, which origin and time slots the keys must be made for, and which workers deserve
 encryption: the roots their evidence must chain to and the measurements of the software that may run. It is public;
 what matters is that it reaches the device by a way that the operator cannot choose per person, such as the app itself.
 """
@@ -16,7 +16,11 @@ from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
 from seclude.errors import ConfigError
 
+MAX_RELAYS: Final = 8  # each may cost a connection's time before the next is tried
 MAX_TRUST_FILE: Final = 1 << 20  # octets; a real one has a few kilobytes, so anything larger is another file
+
+
+Address = Annotated[str, msgspec.Meta(pattern="^https?://")]
 
 
 class SlotTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,10 +45,15 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A parsed trust file."""
 
     origin: Annotated[str, msgspec.Meta(min_length=1, description="the service that the keys are made for")]
-    relay: Annotated[str, msgspec.Meta(pattern="^https?://", description="where requests are posted")]
+    relays: Annotated[
+        tuple[Address, ...],
+        msgspec.Meta(min_length=1, max_length=MAX_RELAYS, description="where requests are posted, to one at random"),
+    ]
     slots: SlotTable
     evidence: EvidenceTable
     role: Annotated[str, msgspec.Meta(min_length=1, description="what the workers are attested to do")] = "worker"
+    gateway: Address | None = None
+    """Where keys are fetched to compare them with what the relays give; asked only when a person says so."""
 
     def policy(self) -> Policy:
         """Return what a bundle is verified against; raises ConfigError where a digest or a root is malformed."""
@@ -100,11 +109,13 @@ def render_trust(trust: Trust) -> str:
     def array(items: tuple[str, ...]) -> str:
         return "[\n" + "".join(f'  "{item}",\n' for item in items) + "]"
 
+    gateway = [] if trust.gateway is None else [f'gateway = "{trust.gateway}"']
     return "\n".join(
         [
             "# Seclude trust file: what a device pins. Its root stands for SIMULATED hardware and proves no machine.",
             f'origin = "{trust.origin}"',
-            f'relay = "{trust.relay}"',
+            f"relays = {array(trust.relays)}",
+            *gateway,
             f'role = "{trust.role}"',
             "",
             "[slots]",

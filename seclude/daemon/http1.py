@@ -34,6 +34,7 @@ _TOLD: Final = {  # fields of an answer that are looked at
     b"transfer-encoding": "coding",
     b"connection": "connection",
     b"retry-after": "later",
+    b"cache-control": "caching",
 }
 # What must not come after a body: framing, routing, conditions, authentication and the content's own description (RFC
 # 9110, section 6.5.1). Other trailers are dropped like other fields.
@@ -185,6 +186,7 @@ class AnswerHead:
         self.content_type: Final = _text(found.get("type"))
         self.media_type: Final = media_type(self.content_type)
         self.retry_after: Final = _text(found.get("later"))
+        self.cache_control: Final = _text(found.get("caching"))
         self._take_framing(found)
         self.whole_length: Final = None if self.content_length is None else len(head) + self.content_length
         """Octets of the head and the body; None where the body is chunked."""

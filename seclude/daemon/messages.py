@@ -3,7 +3,7 @@
 No field of a peer reaches a handler but the ones named here, so nothing else can be passed on by mistake.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,10 +11,14 @@ from seclude.ohttp.media import media_type
 
 
 class BodyReader(Protocol):
-    """The body of one request, read on demand."""
+    """The body of one request, read on demand, whole or as it comes."""
 
     async def read(self) -> bytes:
         """Return the whole body; raises TooLargeError, DecodeError, or PeerTimeoutError where it comes too slowly."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Return the body piece by piece; raises as `read` does. What was taken is not kept."""
         ...
 
 
@@ -68,7 +72,16 @@ class Response:
     """Why, in one word of `problems.REASONS`; counted by the metrics and never sent."""
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer of status 200 that is made while it is sent; it begins with the first piece."""
+
+    content_type: str
+    pieces: AsyncGenerator[bytes, None]
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[[Request], Awaitable[Response | Streamed]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +92,4 @@ class UpstreamResponse:
     content_type: str | None
     body: bytes
     retry_after: str | None = None
+    cache_control: str | None = None

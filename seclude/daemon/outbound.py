@@ -62,6 +62,8 @@ class Attempt:
     """Whether the request was written to its end."""
     given_up = False
     over = False
+    silence: float | None = None
+    """How long an answer that streams may say nothing, in seconds; the whole of it may then take any time."""
     _paused = False
     _connection: "Outbound | None" = None
 
@@ -103,6 +105,12 @@ class Attempt:
         if self._paused:
             connection.pause_reading()
         return data
+
+    def stream(self, silence: float) -> None:
+        """Let the answer go on for as long as it is not silent; called while a piece of it is taken."""
+        self.silence = silence
+        if self._connection is not None:
+            self._connection.heard()
 
     def pause(self) -> None:
         """Let the rest of the answer wait at the next hop."""
@@ -219,6 +227,8 @@ class Outbound(asyncio.Protocol):
             self.drop()  # nobody asked for anything
             return
         attempt.heard = True
+        if attempt.silence is not None:
+            self.heard()
         head, receiver = self._head, attempt.receiver
         if self._reader is None:
             if head is not None and data.startswith(head.raw) and len(data) == head.whole_length:
@@ -261,17 +271,24 @@ class Outbound(asyncio.Protocol):
         if self._transport is not None and not self.closed:
             self._transport.write(data)
 
+    def heard(self) -> None:
+        """Give an answer that streams new time; while it is us who do not read, time stands still."""
+        if self._attempt is not None and self._attempt.silence is not None:
+            self.deadline = NEVER if self._paused else self._clock.now() + self._attempt.silence
+
     def pause_reading(self) -> None:
         """Read no more for now."""
         if not self._paused and self._transport is not None and not self.closed:
             self._paused = True
             self._transport.pause_reading()
+            self.heard()
 
     def resume_reading(self) -> None:
         """Read on."""
         if self._paused and self._transport is not None and not self.closed:
             self._paused = False
             self._transport.resume_reading()
+            self.heard()
 
     def drop(self) -> None:
         """Close at once, and let what it carried go."""

@@ -2,7 +2,8 @@
 
 Both ways at once, each as fast as the slower side takes it. A request that is small is passed on when it is whole, in
 one write: then a client that sends slowly holds nothing but its own connection, and the sizes and times of its packets
-say nothing to the next hop. A longer one is passed on as it comes, once there is so much of it.
+say nothing to the next hop. A longer one is passed on as it comes, once there is so much of it, and one that asks for
+that (`Incremental`, draft-ietf-httpbis-incremental) from its first octets on.
 
     client ──body──▶ Transaction ──▶ Passage ──▶ Attempt ──▶ next hop
     client ◀──write── Transaction ◀── Passage ◀── Outbound ◀── next hop
@@ -17,26 +18,31 @@ from seclude.daemon.messages import UpstreamResponse
 from seclude.daemon.outbound import Attempt, ExchangeError
 from seclude.daemon.transaction import Transaction
 from seclude.daemon.upstream import Upstream
-from seclude.errors import DecodeError, UpstreamError
+from seclude.errors import DecodeError, UpstreamError, UsageError
+from seclude.ohttp.media import INCREMENTAL
 
 T = TypeVar("T")
 Party = TypeVar("Party")
 
 WHOLE: Final = 1 << 14  # octets; the short requests, and what one read of a socket brings of a long one
+SILENCE_SECONDS: Final = 30.0  # between two pieces of an answer that streams; a worker sends some ten times a second
+AT_ONCE: Final = (("Incremental", "?1"),)
 MAX_REFUSAL_BYTES: Final = 1 << 12  # octets of an answer that is not passed on but looked at: ours have a hundred
+STREAMED: Final = frozenset(INCREMENTAL.values())
 MAX_STREAM_BYTES: Final = 1 << 30  # octets of one answer; AES-128-GCM's limit for the largest number of chunks
 
 
 class Passage(ABC, Generic[Party]):
     """Carries one request; a party says where to, and which answers pass."""
 
-    keeps = False
-    """Whether what was sent is kept, to be sent again to somebody else; a party may say so."""
+    keeps = 0
+    """How many octets of what was sent are kept, to be sent again to somebody else; a party may say so."""
     _attempt: Attempt | None = None
     _size = 0  # octets of the body that came
     _waiting = 0  # octets of it that are counted as on their way
     _began = False
     _complete = False
+    _dropped = False  # whether octets that were sent are no longer kept
     _returned = 0  # octets of the answer that came
     _kind: str | None = None  # of an answer that is passed on
     _looking = False  # at an answer that is not passed on
@@ -51,6 +57,11 @@ class Passage(ABC, Generic[Party]):
         transaction.carry(self)
 
     # What a party says.
+
+    @property
+    def enough(self) -> int:
+        """How many octets of a request must be there before it is passed on, if it is not whole before that."""
+        return WHOLE
 
     @abstractmethod
     def start(self) -> None:
@@ -78,12 +89,19 @@ class Passage(ABC, Generic[Party]):
 
     def send_to(self, upstream: Upstream, head: bytes, *, within: float | None = None) -> Attempt:
         """Pass on what is there of the request, and let the rest follow."""
+        if not self.can_send:
+            raise UsageError("what was sent is no longer there to be sent again")
         body = b"".join(self.pieces)
-        if not self.keeps:
-            self.pieces.clear()
+        self._keep_no_more_than_said()
         length = self._size if self._complete else self.transaction.request.content_length
         attempt = self._attempt = upstream.begin(head, length, body, self, within=within)
+        self.transaction.resume_body()
         return attempt
+
+    @property
+    def can_send(self) -> bool:
+        """Whether every octet that came is still there."""
+        return not self._dropped
 
     def end(self, exc: Exception) -> None:
         """Answer the client with what `exc` deserves, or break off what it has of an answer."""
@@ -103,15 +121,18 @@ class Passage(ABC, Generic[Party]):
         self._size += len(piece)
         self._complete = ended
         attempt = self._attempt
-        if attempt is None or self.keeps:
+        if not self._dropped:
             self.pieces.append(piece)
         if attempt is not None:
+            self._keep_no_more_than_said()
             if piece:
                 attempt.write(piece)
             if ended:
                 attempt.end()
         elif not self._began:
             self._wait_or_start(len(piece))
+        elif self._size > max(WHOLE, self.keeps):  # while no next hop is found, the rest waits at the client
+            self.transaction.pause_body()
 
     def client_lost(self) -> None:
         """Take the request back from the next hop."""
@@ -135,7 +156,7 @@ class Passage(ABC, Generic[Party]):
         kind = self._kind
         if kind is None and not self._looking:
             kind = self._kind = self.passes(head)
-            if kind is not None and ended and piece:  # most answers: whole, at once
+            if kind is not None and ended and piece and kind not in STREAMED:  # most answers: whole, at once
                 self._attempt = None
                 self.transaction.answer(kind, piece)
                 self._release()
@@ -172,7 +193,7 @@ class Passage(ABC, Generic[Party]):
         if not self._complete:
             self.transaction.hold(octets)
             self._waiting += octets
-            if self._size <= WHOLE:
+            if self._size < self.enough:
                 return
         elif not self._size:
             raise DecodeError("empty request")
@@ -186,7 +207,9 @@ class Passage(ABC, Generic[Party]):
     def _stream(self, kind: str, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
         if piece:
             if not self.transaction.begun:
-                self.transaction.begin(kind, head.content_length)
+                self.transaction.begin(kind, head.content_length, AT_ONCE if kind in STREAMED else ())
+                if kind in STREAMED and self._attempt is not None:
+                    self._attempt.stream(SILENCE_SECONDS)
             if self.transaction.done:  # it cannot be told to this client
                 self.discard_attempt()
                 self._release()
@@ -200,6 +223,11 @@ class Passage(ABC, Generic[Party]):
             self._release()
         else:
             self.end(UpstreamError("an empty answer"))
+
+    def _keep_no_more_than_said(self) -> None:
+        if self._size > self.keeps:
+            self._dropped = True
+            self.pieces.clear()
 
     def _look_at(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
         if self._returned <= MAX_REFUSAL_BYTES:

@@ -61,8 +61,18 @@ class Supervised(Protocol):
     def processes(self) -> int: ...
 
 
-async def supervise(command: Sequence[str], config: Supervised, stop: Stop, log: Log, descriptor: int | None) -> int:
-    """Run the processes of a daemon until `stop`; return the exit status of them all."""
+async def supervise(
+    command: Sequence[str],
+    config: Supervised,
+    stop: Stop,
+    log: Log,
+    descriptor: int | None,
+    inherited: Sequence[int] = (),
+) -> int:
+    """Run the processes of a daemon until `stop`; return the exit status of them all.
+
+    Each finds the descriptors that are `inherited` under their numbers, however often it is started.
+    """
     address = parse_listen(config.listen)
     try:
         sockets = bind(address, config.processes)
@@ -70,7 +80,12 @@ async def supervise(command: Sequence[str], config: Supervised, stop: Stop, log:
         raise ConfigError(f"cannot listen on {address}: {exc.strerror}") from exc
     admins = _admin_addresses(config.admin, config.processes)
     children = [
-        _Child(number, [*command, "--processes", "1", "--listen", f"fd:{each.fileno()}", "--admin", where], each)
+        _Child(
+            number,
+            [*command, "--processes", "1", "--listen", f"fd:{each.fileno()}", "--admin", where],
+            each,
+            inherited,
+        )
         for number, (each, where) in enumerate(zip(sockets, admins, strict=True))
     ]
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _tell, children, signal.SIGHUP)
@@ -90,7 +105,7 @@ async def supervise(command: Sequence[str], config: Supervised, stop: Stop, log:
 class _Child:
     """One process, as often as it is started."""
 
-    def __init__(self, number: int, command: Sequence[str], sock: socket.socket) -> None:
+    def __init__(self, number: int, command: Sequence[str], sock: socket.socket, inherited: Sequence[int]) -> None:
         self.number: Final = number
         self.announced: Final = asyncio.Event()
         self.admin = ""
@@ -98,6 +113,7 @@ class _Child:
         self._told: asyncio.subprocess.Process | None = None
         self._command = command
         self._socket = sock
+        self._inherited = inherited
 
     async def start(self) -> None:
         """Start the process."""
@@ -108,7 +124,7 @@ class _Child:
                 "--announce",
                 str(writing),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(writing, self._socket.fileno()),
+                pass_fds=(writing, self._socket.fileno(), *self._inherited),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends all in order
                 preexec_fn=end_with_parent,
             )

@@ -75,11 +75,20 @@ class Upstream:
         """
         self._tls.renew()
 
-    def prepare(self, method: str, path: str, *, content_type: str | None = None, accept: str | None = None) -> bytes:
+    def prepare(
+        self,
+        method: str,
+        path: str,
+        *,
+        content_type: str | None = None,
+        accept: str | None = None,
+        incremental: bool = False,
+    ) -> bytes:
         """Return the part of a request's head that is the same for all; `begin` adds the framing."""
         kind = "" if content_type is None else f"Content-Type: {content_type}\r\n"
         wanted = "" if accept is None else f"Accept: {accept}\r\n"
-        return f"{method} {path} HTTP/1.1\r\nHost: {self._target.name}\r\n{kind}{wanted}".encode("ascii")
+        at_once = "Incremental: ?1\r\n" if incremental else ""
+        return f"{method} {path} HTTP/1.1\r\nHost: {self._target.name}\r\n{kind}{wanted}{at_once}".encode("ascii")
 
     def begin(
         self, head: bytes, length: int | None, body: bytes, receiver: Receiver, *, within: float | None = None
@@ -232,7 +241,8 @@ class Whole:
                 self.attempt.cancel()
         elif ended and not self.result.done():
             body = b"".join(self._pieces)
-            self.result.set_result(UpstreamResponse(head.status, head.content_type, body, head.retry_after))
+            answer = UpstreamResponse(head.status, head.content_type, body, head.retry_after, head.cache_control)
+            self.result.set_result(answer)
 
     def answer_failed(self, exc: ExchangeError) -> None:
         if not self.result.done():

@@ -173,7 +173,7 @@ def start_request(
 def find_key(header: bytes, keys: Mapping[int, HeldKey]) -> tuple[HeldKey, Suite]:
     """Return the key and the suite that a request's header names; raises as `decapsulate` does."""
     held = keys.get(header[0])
-    if held is None:
+    if held is None or held.private_key.erased:  # in time, or while the request was on its way
         raise UnknownKeyError("key identifier unknown")
     suite = held.suites.get(header[1:])
     if suite is None:

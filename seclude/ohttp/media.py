@@ -1,4 +1,4 @@
-"""The names of Oblivious HTTP: media types, labels and the well-known path.
+"""The names of Oblivious HTTP and of what travels inside it: media types, labels and the well-known path.
 
 RFC 9458, RFC 9540, RFC 9457, and draft-ietf-ohai-chunked-ohttp-08 for what is chunked.
 """
@@ -15,6 +15,11 @@ KEY_BUNDLE: Final = "application/seclude-key-bundle"
 KEY_BUNDLES: Final = "application/seclude-key-bundles"
 """All that is published for a pool, as devices get it."""
 PROBLEM: Final = "application/problem+json"
+EVENT_STREAM: Final = "text/event-stream"
+
+INCREMENTAL: Final = {OHTTP_CHUNKED_REQ: OHTTP_CHUNKED_RES}
+"""Requests that are passed on as they come, and what alone answers them with success (chunked OHTTP, section 3)."""
+ANSWERED_BY: Final = {OHTTP_REQ: OHTTP_RES, **INCREMENTAL}
 
 GATEWAY_PATH: Final = "/.well-known/ohttp-gateway"
 

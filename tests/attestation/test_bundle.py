@@ -1,5 +1,6 @@
 """Bundles and cores: one encoding each, and limits that hold."""
 
+import contextlib
 import hashlib
 from dataclasses import replace
 
@@ -13,8 +14,10 @@ from seclude.attestation.bundle import (
     core_digest,
     join_report_data,
     parse_bundle,
+    parse_bundles,
     parse_core,
     serialize_bundle,
+    serialize_bundles,
     serialize_core,
 )
 from seclude.errors import DecodeError, TooLargeError, UsageError
@@ -189,6 +192,77 @@ def test_a_part_of_a_bundle_over_its_limit_is_refused(part: int) -> None:
     sizes[part] = (b.MAX_CORE, b.MAX_EVIDENCE, b.MAX_PROOFS)[part] + 1
     with pytest.raises(UsageError):
         serialize_bundle(Bundle(bytes(sizes[0]), bytes(sizes[1]), bytes(sizes[2])))
+
+
+# Lists of bundles.
+
+
+def bundle_of(epoch: int) -> bytes:
+    return serialize_bundle(Bundle(serialize_core(replace(CORE, epoch=epoch)), b"evidence"))
+
+
+BUNDLES = {epoch: bundle_of(epoch) for epoch in (7, 8, 9)}
+LIST = serialize_bundles(list(BUNDLES.values()))
+
+
+def test_a_list_of_bundles_is_encoded_as_documented() -> None:
+    parts = [len(each).to_bytes(4) + each for each in BUNDLES.values()]
+    assert b"SECLUDE-BUNDLES\x01" + b"\x03" + b"".join(parts) == LIST
+
+
+@pytest.mark.parametrize("epochs", [(7,), (7, 8), (7, 9), (7, 8, 9)])
+def test_a_list_parses_back(epochs: tuple[int, ...]) -> None:
+    bundles = {epoch: BUNDLES[epoch] for epoch in epochs}
+    assert parse_bundles(serialize_bundles(list(bundles.values()))) == bundles
+
+
+@pytest.mark.parametrize("epochs", [(8, 7), (7, 7), (7, 9, 8)])
+def test_a_list_out_of_order_is_refused(epochs: tuple[int, ...]) -> None:
+    with pytest.raises(DecodeError, match="ascending"):
+        parse_bundles(serialize_bundles([BUNDLES[epoch] for epoch in epochs]))
+
+
+def test_a_list_holds_one_to_three_bundles() -> None:
+    for count in (0, 4):
+        with pytest.raises(UsageError):
+            serialize_bundles([bundle_of(epoch) for epoch in range(count)])
+    with pytest.raises(DecodeError, match="a list of 0 bundles"):
+        parse_bundles(b"SECLUDE-BUNDLES\x01\x00")
+    four = b"".join(len(each).to_bytes(4) + each for each in map(bundle_of, range(4)))
+    with pytest.raises(DecodeError, match="a list of 4 bundles"):
+        parse_bundles(b"SECLUDE-BUNDLES\x01\x04" + four)
+
+
+@pytest.mark.parametrize("cut", range(len(LIST)))
+def test_every_truncation_of_a_list_is_refused(cut: int) -> None:
+    with pytest.raises(DecodeError):
+        parse_bundles(LIST[:cut])
+
+
+def test_a_flipped_bit_in_a_list_is_refused_or_gives_another_list_with_the_same_encoding() -> None:
+    for place in range(8 * len(LIST)):
+        flipped = bytearray(LIST)
+        flipped[place // 8] ^= 1 << place % 8
+        with contextlib.suppress(DecodeError):
+            assert serialize_bundles(list(parse_bundles(bytes(flipped)).values())) == flipped
+
+
+def test_octets_behind_a_list_and_other_versions_of_it_are_refused() -> None:
+    with pytest.raises(DecodeError, match="1 trailing"):
+        parse_bundles(LIST + b"\0")
+    with pytest.raises(DecodeError, match="not a list of key bundles of a version known here"):
+        parse_bundles(LIST.replace(b"BUNDLES\x01", b"BUNDLES\x02"))
+    with pytest.raises(DecodeError, match="not a list of key bundles"):
+        parse_bundles(BUNDLES[7])
+
+
+def test_three_of_the_largest_bundles_make_a_list_and_one_octet_more_does_not() -> None:
+    core = serialize_core(CORE)
+    largest = serialize_bundle(Bundle(core, bytes(b.MAX_EVIDENCE), bytes(b.MAX_PROOFS)))
+    assert list(parse_bundles(serialize_bundles([largest]))) == [7]
+    assert len(serialize_bundles([bytes(b.MAX_BUNDLE)] * b.MAX_EPOCHS)) == b.MAX_BUNDLES
+    with pytest.raises(TooLargeError):
+        parse_bundles(bytes(b.MAX_BUNDLES + 1))
 
 
 def test_a_manifest_digest_has_32_octets() -> None:

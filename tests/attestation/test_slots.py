@@ -2,7 +2,7 @@
 
 import pytest
 
-from seclude.attestation.slots import MAX_PERIOD_SECONDS, Slots, x25519_key_id
+from seclude.attestation.slots import MAX_PERIOD_SECONDS, Slots, x25519_key_id, xwing_key_id
 from seclude.errors import ConfigError
 
 SLOTS = Slots(t0=1000, period_seconds=600)
@@ -42,8 +42,9 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert Slots(1 << 40, 1).start(0) == 1 << 40
 
 
-def test_key_ids_are_odd_and_unique_among_neighbours() -> None:
+def test_key_ids_are_even_and_odd_and_unique_among_neighbours() -> None:
     for epoch in (0, 126, 127, 128, 10**12):
-        ids = [x25519_key_id(each) for each in range(epoch, epoch + 128)]
-        assert all(0 <= each <= 255 and each % 2 == 1 for each in ids)
-        assert len(set(ids)) == 128
+        for key_id, odd in ((xwing_key_id, 0), (x25519_key_id, 1)):
+            ids = [key_id(each) for each in range(epoch, epoch + 128)]
+            assert all(0 <= each <= 255 and each % 2 == odd for each in ids)
+            assert len(set(ids)) == 128

@@ -25,10 +25,10 @@ from seclude.attestation.bundle import (
 from seclude.attestation.evidence import UnverifiedEvidence, parse_evidence, serialize_evidence
 from seclude.attestation.policy import Policy, serialize_join_policy
 from seclude.attestation.simulated import Report, SignedReport, serialize_body, serialize_report, signed_octets
-from seclude.attestation.slots import Slots, x25519_key_id
+from seclude.attestation.slots import Slots, x25519_key_id, xwing_key_id
 from seclude.attestation.verify import Step, TrustedPool, verify_bundle, verify_report
 from seclude.errors import ConfigError, EvidenceError, PolicyError, VerificationError
-from seclude.hpke import KEM_X25519, PrivateKey
+from seclude.hpke import KEM_X25519, KEM_XWING, PrivateKey
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, serialize_key_configs
 
 SLOTS = Slots(t0=1_000_000_200, period_seconds=600)
@@ -38,7 +38,8 @@ NOW = START + 100.5
 ISSUED = START - 500
 MAX_AGE = 1800
 MEASUREMENT = bytes(range(32))
-PUBLIC_KEY = PrivateKey.generate(KEM_X25519).public_key
+PUBLIC_KEY = PrivateKey.generate(KEM_XWING).public_key
+OTHER_PUBLIC_KEY = PrivateKey.generate(KEM_XWING).public_key
 BOTH = (SymmetricAlgorithms(1, 1), SymmetricAlgorithms(1, 3))
 
 
@@ -112,8 +113,9 @@ def key_configs(*configs: KeyConfig) -> bytes:
     return serialize_key_configs(configs)
 
 
-CONFIG = KeyConfig(x25519_key_id(EPOCH), KEM_X25519, PUBLIC_KEY, BOTH)
-CORE = Core("worker", "ai.example", EPOCH, key_configs(CONFIG), MEASUREMENT, serialize_join_policy(POLICY))
+CONFIG = KeyConfig(xwing_key_id(EPOCH), KEM_XWING, PUBLIC_KEY, BOTH)
+CLASSICAL = KeyConfig(x25519_key_id(EPOCH), KEM_X25519, PrivateKey.generate(KEM_X25519).public_key, BOTH)
+CORE = Core("worker", "ai.example", EPOCH, key_configs(CONFIG, CLASSICAL), MEASUREMENT, serialize_join_policy(POLICY))
 
 
 def make(
@@ -322,7 +324,7 @@ def test_step_5_refuses_old_firmware() -> None:
 
 
 def test_step_6_refuses_evidence_for_another_core() -> None:
-    other = serialize_core(replace(CORE, key_configs=key_configs(replace(CONFIG, public_key=bytes(31) + b"\1"))))
+    other = serialize_core(replace(CORE, key_configs=key_configs(replace(CONFIG, public_key=OTHER_PUBLIC_KEY))))
     assert_stops(6, serialize_bundle(replace(parse_bundle(GOOD), core=other)), "binds something else")
 
 
@@ -380,14 +382,14 @@ def test_step_10_accepts_the_current_slot_from_its_first_to_its_last_moment() ->
 
 @pytest.mark.parametrize("epoch", [0, EPOCH - 1, EPOCH + 1, EPOCH + 256, (1 << 64) - 1])
 def test_step_10_refuses_every_other_epoch(epoch: int) -> None:
-    config = replace(CONFIG, key_id=x25519_key_id(epoch))
+    config = replace(CONFIG, key_id=xwing_key_id(epoch))
     assert_stops(10, make(replace(CORE, epoch=epoch, key_configs=key_configs(config))), "past its end|has not begun")
 
 
 @pytest.mark.parametrize(("epoch", "passes"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
 def test_a_joiner_accepts_the_neighbouring_slots_and_no_more(epoch: int, passes: bool) -> None:
     number = EPOCH + epoch
-    config = replace(CONFIG, key_id=x25519_key_id(number))
+    config = replace(CONFIG, key_id=xwing_key_id(number))
     bundle = make(replace(CORE, epoch=number, key_configs=key_configs(config)))
     if passes:
         assert verify_bundle(bundle, POLICY, NOW, {}, neighbours=True).epoch == number
@@ -404,7 +406,7 @@ def test_a_clock_before_the_first_slot_trusts_nothing() -> None:
 
 
 def test_step_11_refuses_a_second_core_for_an_epoch() -> None:
-    second = make(replace(CORE, key_configs=key_configs(replace(CONFIG, public_key=bytes(31) + b"\1"))))
+    second = make(replace(CORE, key_configs=key_configs(replace(CONFIG, public_key=OTHER_PUBLIC_KEY))))
     assert verify_bundle(GOOD, POLICY, NOW, {EPOCH: DIGEST, EPOCH - 1: bytes(32)}).epoch == EPOCH
     with pytest.raises(EvidenceError, match=f"first seen with core {DIGEST.hex()}") as caught:
         verify_bundle(second, POLICY, NOW, {EPOCH: DIGEST})
@@ -415,8 +417,11 @@ def test_step_11_refuses_a_second_core_for_an_epoch() -> None:
     ("configs", "words"),
     [
         (key_configs(replace(CONFIG, key_id=CONFIG.key_id ^ 2)), "not the one of epoch"),
-        (key_configs(CONFIG, replace(CONFIG, public_key=bytes(32))), "share an identifier"),
-        (key_configs(replace(CONFIG, algorithms=BOTH[1:])), "AES-128-GCM"),
+        (key_configs(CONFIG, replace(CLASSICAL, key_id=CLASSICAL.key_id ^ 2)), "not the one of epoch"),
+        (key_configs(replace(CONFIG, key_id=CLASSICAL.key_id)), "not the one of epoch"),
+        (key_configs(CONFIG, replace(CONFIG, public_key=OTHER_PUBLIC_KEY)), "share an identifier"),
+        (key_configs(CONFIG, replace(CLASSICAL, key_id=CONFIG.key_id)), "share an identifier"),
+        (key_configs(replace(CONFIG, algorithms=BOTH[1:]), CLASSICAL), "X-Wing with HKDF-SHA256 and AES-128-GCM"),
         (b"\x00\x05\x01\xff\xffab", "no key configuration"),
         (key_configs(CONFIG) + b"\0", "truncated"),
     ],
@@ -425,9 +430,14 @@ def test_step_12_refuses_key_configurations_that_cannot_be_used(configs: bytes, 
     assert_stops(12, make(replace(CORE, key_configs=configs)), words)
 
 
+def test_step_12_never_falls_back_to_x25519() -> None:
+    assert_stops(12, make(replace(CORE, key_configs=key_configs(CLASSICAL))), "no key configuration", kind=PolicyError)
+
+
 def test_only_the_usable_configuration_is_handed_on() -> None:
-    other = KeyConfig(CONFIG.key_id - 1, 0x0010, bytes(65), BOTH)
-    assert verify(make(replace(CORE, key_configs=key_configs(other, CONFIG)))).key_configs == (CONFIG,)
+    other = KeyConfig(CONFIG.key_id ^ 128, 0x0010, bytes(65), BOTH)
+    for configs in ((other, CLASSICAL, CONFIG), (CONFIG,)):
+        assert verify(make(replace(CORE, key_configs=key_configs(*configs)))).key_configs == (CONFIG,)
 
 
 def test_a_report_is_verified_on_its_own_for_a_join() -> None:

@@ -16,7 +16,7 @@ def run(tmp_path: Path, *arguments: str) -> int:
     return main([*arguments, "--json", str(tmp_path / "result.json")])
 
 
-@pytest.mark.parametrize("command", ["run", "ladder", "peers", "idle", "slow", "hpke", "compare"])
+@pytest.mark.parametrize("command", ["run", "ladder", "stream", "peers", "idle", "slow", "hpke", "compare"])
 def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -25,7 +25,7 @@ def test_every_command_explains_itself_with_an_example(command: str, capsys: pyt
 
 
 def test_there_is_no_command_without_a_test_of_its_help() -> None:
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
 
 
 def test_no_command_is_wrong_usage() -> None:

@@ -22,6 +22,7 @@ FORBIDDEN = (
     "numpy",
     "tokenizers",
     "seclude.hpke",
+    "seclude.kem",
     "seclude.ohttp.encapsulation",
 )
 NATIVE = ("_rust.abi3.so", "onnxruntime_pybind11_state", "tokenizers.abi3.so", "_multiarray_umath")

@@ -2,106 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from email.utils import formatdate
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from inference.keyring import Keyring
-from inference.open import answer_request, open_request
-from inference.platform import SimulatedPlatform, create_simulated_platform
 from seclude import bhttp
-from seclude.attestation.policy import Policy
-from seclude.attestation.slots import Slots
-from seclude.client.sdk import Client
-from seclude.client.trust import EvidenceTable, SlotTable, Trust
-from seclude.daemon.answering import answering
-from seclude.daemon.messages import Request, Response
-from seclude.daemon.server import Server
+from seclude.daemon.messages import Response
 from seclude.errors import DATE, OHTTP_KEY, BusyError, EvidenceError, PolicyError, TaskError, UpstreamError
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_RES, PROBLEM
-from seclude.tasks import Message, SummarizeResponse, encode
-
-PERIOD = 86_400
-T0 = int(time.time()) - 1000
-MEASUREMENT = b"m" * 32
-MESSAGES = (Message(sender="Ana", text="hello"),)
-ANSWER = SummarizeResponse("highlights", "hello", (), 1, 1, 1, "none")
-
-Inner = Callable[[bhttp.Request], bhttp.Response]
-
-
-def summary(_request: bhttp.Request) -> bhttp.Response:
-    return bhttp.Response(200, (bhttp.Field(b"content-type", b"application/json"),), encode(ANSWER))
-
-
-@dataclass
-class Relay:
-    """A relay, a gateway and a worker in one, counting what it was asked."""
-
-    platform: SimulatedPlatform
-    inner: Inner = summary
-    outer: Response | None = None
-    """Given instead of every encapsulated answer."""
-    pause: float = 0.0
-    gets: int = 0
-    posts: list[bytes] = field(default_factory=list)
-    inners: list[bhttp.Request] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Make other keys for the same epoch."""
-        policy = Policy(
-            role="worker",
-            origin="a.example",
-            slots=Slots(t0=T0, period_seconds=PERIOD),
-            measurements=frozenset({MEASUREMENT}),
-            simulated_roots=(self.platform.root,),
-            max_evidence_age_seconds=3 * PERIOD,
-        )
-        self.keyring = Keyring(policy, self.platform, MEASUREMENT)
-        self.bundle = self.keyring.birth(0, time.time())
-
-    async def handle(self, request: Request) -> Response:
-        body = await request.body.read()
-        if request.method == "GET":
-            self.gets += 1
-            await asyncio.sleep(self.pause)
-            return Response(200, KEY_BUNDLE, self.bundle)
-        self.posts.append(body)
-        if self.outer is not None:
-            return self.outer
-        opened = open_request(body, self.keyring.keys(time.time()), self.keyring.insert)
-        return Response(200, OHTTP_RES, answer_request(opened, self.work, time.time()))
-
-    def work(self, request: bhttp.Request) -> bhttp.Response:
-        self.inners.append(request)
-        return self.inner(request)
-
-
-@asynccontextmanager
-async def asking(relay: Relay, clock: Callable[[], float] = time.time, **pins: object) -> AsyncIterator[Client]:
-    """A client of this relay, whose trust file is right but for `pins`."""
-    server = Server(answering(relay.handle))
-    address = await server.start("127.0.0.1:0")
-    root = msgspec.json.decode(msgspec.json.encode(relay.platform.root), type=str)
-    evidence = EvidenceTable(measurements=(MEASUREMENT.hex(),), simulated_roots=(root,), max_age_seconds=3 * PERIOD)
-    trust = Trust("a.example", f"http://{address}{GATEWAY_PATH}", SlotTable(T0, PERIOD), evidence)
-    trust = msgspec.structs.replace(trust, evidence=msgspec.structs.replace(evidence, **pins))
-    async with Client(trust, clock=clock) as client:
-        yield client
-    await server.drain(1.0)
-
-
-@pytest.fixture
-def relay(tmp_path: Path) -> Relay:
-    return Relay(create_simulated_platform(tmp_path / "platform", time.time()))
+from seclude.ohttp.media import PROBLEM
+from seclude.tasks import SummarizeResponse
+from tests.client.serving import ANSWER, MESSAGES, Relay, asking
 
 
 async def test_keys_are_fetched_once_for_all_who_ask_at_once(relay: Relay) -> None:

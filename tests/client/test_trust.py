@@ -3,6 +3,7 @@
 import base64
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from seclude.client.trust import EvidenceTable, SlotTable, Trust, load_trust, parse_trust, render_trust
@@ -11,7 +12,7 @@ from tests.running import ROOT
 
 TRUST = Trust(
     origin="a.example",
-    relay="https://relay.example/.well-known/ohttp-gateway",
+    relays=("https://relay.example/.well-known/ohttp-gateway", "https://other.example"),
     slots=SlotTable(t0=1000, period_seconds=600),
     evidence=EvidenceTable(
         measurements=("ab" * 32, "cd" * 32),
@@ -23,6 +24,12 @@ TRUST = Trust(
 
 def test_what_is_written_is_read_back() -> None:
     assert parse_trust(render_trust(TRUST)) == TRUST
+
+
+def test_a_gateway_is_written_where_there_is_one() -> None:
+    trust = msgspec.structs.replace(TRUST, gateway="https://gateway.example/")
+    assert parse_trust(render_trust(trust)) == trust
+    assert "gateway =" not in render_trust(TRUST)
 
 
 def test_the_file_says_that_the_hardware_is_simulated() -> None:
@@ -44,7 +51,10 @@ def test_a_policy_pins_what_the_file_says() -> None:
         ('origin = "a.example"', "", "origin"),
         ('origin = "a.example"', 'origin = ""', "origin"),
         ('origin = "a.example"', 'origin = "a.example"\nmeasurement = "x"', "measurement"),
-        ('relay = "https', 'relay = "ftp', "relay"),
+        ('  "https://other', '  "ftp://other', "relays"),
+        ('  "https://other.example",\n', '  "https://other.example",\n' * 8, "relays"),
+        ("relays =", "relay =", "relay"),
+        ('role = "worker"', 'role = "worker"\ngateway = "gateway.example"', "gateway"),
         ("t0 = 1000", "t0 = -1", "t0"),
         ("t0 = 1000", "t0 = 1000.5", "t0"),
         ("period_seconds = 600", "period_seconds = 0", "period_seconds"),
@@ -59,7 +69,7 @@ def test_a_wrong_value_is_refused_by_name(line: str, instead: str, named: str) -
         parse_trust(text.replace(line, instead))
 
 
-@pytest.mark.parametrize("list_name", ["measurements", "simulated_roots"])
+@pytest.mark.parametrize("list_name", ["relays", "measurements", "simulated_roots"])
 def test_an_empty_list_is_refused(list_name: str) -> None:
     head, _, tail = render_trust(TRUST).partition(f"{list_name} = [")
     with pytest.raises(ConfigError, match=list_name):

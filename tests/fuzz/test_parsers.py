@@ -5,6 +5,7 @@ Whatever the bytes, only a refusal of the right family comes out, and whatever i
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from seclude.bhttp import (
     serialize_request,
     serialize_response,
 )
+from seclude.bhttp_stream import Head, RequestReader, ResponseReader
 from seclude.errors import DecodeError, OpenError, UnknownKeyError
 from seclude.hpke import KEM_X25519, PrivateKey
 from seclude.ohttp.encapsulation import HeldKey, decapsulate, encapsulate_request
@@ -85,6 +87,43 @@ def again_response(data: bytes) -> None:
     assert parse_response(serialize_response(message, indeterminate=True, padding=3)) == message
 
 
+def in_cuts(data: bytes) -> list[bytes]:
+    """Cut to a size that the data itself gives."""
+    size = 1 + sum(data) % 99
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def read_request(data: bytes) -> Request:
+    reader = RequestReader()
+    for piece in in_cuts(data):
+        reader.feed(piece)
+    return reader.finish()
+
+
+def read_response(data: bytes) -> Response:
+    reader = ResponseReader()
+    head, *content = [event for piece in in_cuts(data) for event in reader.feed(piece)] + reader.finish()
+    assert isinstance(head, Head)
+    return Response(head.status, head.fields, b"".join(piece for piece in content if isinstance(piece, bytes)))
+
+
+def parse_response_given_out(data: bytes) -> Response:
+    return replace(parse_response(data), trailers=(), informational=())
+
+
+def again_in_pieces(data: bytes) -> None:
+    """Read at once and in cuts: both come to the same, but in cuts the same refusal may be a narrower one."""
+    is_response = data[:1] in (b"\1", b"\3")
+    read, parse = (read_response, parse_response_given_out) if is_response else (read_request, parse_request)
+    try:
+        message = parse(data)
+    except DecodeError as exc:
+        with pytest.raises(type(exc)):
+            read(data)
+        raise
+    assert message == read(data)
+
+
 def again_key_config(data: bytes) -> None:
     assert serialize_key_config(parse_key_config(data)) == data
 
@@ -144,6 +183,7 @@ SEALED = [encapsulate_request(CONFIG, b"question", aead=aead)[0] for aead in (1,
         (again_wire, PROGRAMMES, DecodeError),
         (again_request, REQUESTS, DecodeError),
         (again_response, RESPONSES, DecodeError),
+        (again_in_pieces, REQUESTS + RESPONSES, DecodeError),
         (again_key_config, CONFIGS, DecodeError),
         (again_key_configs, LISTS, DecodeError),
         (again_header, SEALED, DecodeError),

@@ -17,13 +17,13 @@ from typing import Protocol, cast
 
 import pytest
 
+from gateway.duplicates import Duplicates
 from gateway.epochs import Reconciler
 from gateway.link import Link, keep_polling, poll
 from gateway.plan import Birth, Join, Step
 from gateway.pool import Pool, Worker
 from gateway.route import Gateway
 from inference.join import (
-    MAX_EPOCHS,
     MAX_PENDING,
     NONCE_BYTES,
     ONE_TIME_KEY_BYTES,
@@ -36,6 +36,7 @@ from inference.join import (
     serialize_join_request,
 )
 from seclude.attestation.bundle import (
+    MAX_EPOCHS,
     Bundle,
     Core,
     core_digest,
@@ -392,6 +393,9 @@ class NoBody:
     async def read(self) -> bytes:
         raise AssertionError("the gateway carries bodies, and reads none")
 
+    def pieces(self) -> AsyncIterator[bytes]:
+        raise AssertionError("the gateway carries bodies, and reads none")
+
 
 @dataclass
 class House:
@@ -401,6 +405,8 @@ class House:
     clock: Clock
     single: bool = False
     deadline: float = 5.0
+    announce: float = 0.0
+    """Most tests are about one slot, so that the next one is left alone."""
     retries: int = 0
     steps: Steps = field(default_factory=Steps)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -409,12 +415,19 @@ class House:
         self.pool = Pool(len(self.fakes))
         self.links = [Link(fake.address, self.deadline) for fake in self.fakes]
         self.reconciler = Reconciler(
-            self.pool, self.links, Slots(0, PERIOD), self.clock, single=self.single, observer=self.steps
+            self.pool,
+            self.links,
+            Slots(0, PERIOD),
+            self.clock,
+            single=self.single,
+            announce_seconds=self.announce,
+            observer=self.steps,
         )
         self.gateway = Gateway(
             self.pool,
             self.links,
             self.reconciler,
+            Duplicates(),
             deadline_seconds=self.deadline,
             count_retry=self._count_retry,
         )
@@ -455,19 +468,21 @@ class House:
 class Build(Protocol):
     """Starts fake workers and a gateway before them, at the middle of slot 1000."""
 
-    async def __call__(self, size: int, *, single: bool = False, deadline: float = 5.0) -> House: ...
+    async def __call__(
+        self, size: int, *, single: bool = False, deadline: float = 5.0, announce: float = 0.0
+    ) -> House: ...
 
 
 @pytest.fixture
 async def build() -> AsyncIterator[Build]:
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(size: int, *, single: bool = False, deadline: float = 5.0) -> House:
+        async def start(size: int, *, single: bool = False, deadline: float = 5.0, announce: float = 0.0) -> House:
             fakes = [FakeWorker(index) for index in range(size)]
             for fake in fakes:
                 await fake.start()
                 stack.push_async_callback(fake.stop)
-            house = House(fakes, Clock(1000.5 * PERIOD), single, deadline)
+            house = House(fakes, Clock(1000.5 * PERIOD), single, deadline, announce)
             stack.push_async_callback(house.close)
             return house
 
@@ -482,6 +497,8 @@ class Running:
     log: Path
     listen: str
     admin: str
+    admins: list[str] = field(default_factory=list)
+    """Of each process, where there are several."""
 
     def lines(self) -> list[dict[str, object]]:
         """Return what it logged so far."""
@@ -500,10 +517,11 @@ class Running:
         return await talk(address or self.admin, head.encode())
 
     async def until(self, status: int) -> None:
-        """Wait until /readyz answers with a status."""
+        """Wait until /readyz of every process answers with a status."""
         async with asyncio.timeout(10):
-            while (await self.fetch("/readyz"))[0] != status:  # noqa: ASYNC110 - another process's state
-                await asyncio.sleep(0.02)
+            for admin in self.admins or [self.admin]:
+                while (await self.fetch("/readyz", address=admin))[0] != status:  # noqa: ASYNC110 - another process's
+                    await asyncio.sleep(0.02)
 
 
 async def talk(address: str, data: bytes) -> tuple[int, bytes, bytes]:

@@ -8,7 +8,7 @@ import pytest
 import gateway.epochs
 import gateway.link
 from inference.join import MAX_PENDING, NONCE_BYTES, parse_join_keys, parse_join_request
-from seclude.attestation.slots import x25519_key_id
+from seclude.attestation.slots import Slots, x25519_key_id
 from tests.gateway.conftest import PERIOD, Build, FakeWorker, House, core_of, eventually, new_bundle
 
 NOW = 1000
@@ -116,7 +116,9 @@ async def test_before_the_first_slot_nothing_is_asked(build: Build) -> None:
     await house.settle()
     assert births(house) == [0, 0]
     assert offered(house) is None
-    assert house.reconciler.seconds_left == 0
+    assert house.reconciler.offers == ()
+    assert house.reconciler.announced is None
+    assert house.reconciler.seconds_unchanged == 0
 
 
 async def test_a_gateway_that_was_restarted_publishes_what_the_pool_holds(build: Build) -> None:
@@ -394,13 +396,141 @@ async def test_a_new_release_takes_over_at_a_slot_boundary(build: Build) -> None
 
 
 async def test_memory_does_not_grow_with_the_slots(build: Build) -> None:
-    house = await build(2)
+    house = await build(2, announce=PERIOD)
     for _ in range(6):
         await house.settle()
         house.clock.now += PERIOD
     assert len(house.reconciler._offers) <= 3
     assert len(house.reconciler._drafts) == 0
     assert len(house.pool.elected) <= 3
+
+
+# Keys that are announced.
+
+
+def offers(house: House) -> list[int]:
+    return [offer.epoch for offer in house.reconciler.offers]
+
+
+async def test_the_next_keys_are_published_a_period_ahead_and_offered_without_a_gap(build: Build) -> None:
+    house = await build(3, announce=PERIOD)
+    await house.settle()
+    assert offers(house) == [NOW, NOW + 1]
+    assert births(house) == [2, 0, 0]
+    announced = house.reconciler.announced
+    assert announced is not None
+    house.clock.now = (NOW + 1) * PERIOD
+    assert house.reconciler.offer == announced, "before anything was asked in this slot"
+    assert offers(house) == [NOW, NOW + 1]
+    await house.settle()
+    assert offers(house) == [NOW, NOW + 1, NOW + 2]
+    assert [fake.bundles.keys() for fake in house.fakes] == [{NOW, NOW + 1, NOW + 2}] * 3
+
+
+async def test_the_keys_of_now_are_published_before_the_next_are_born(build: Build) -> None:
+    house = await build(2, announce=PERIOD)
+    await house.settle()
+    assert [name for name, _, _ in house.steps.taken] == ["birth", "join", "publish"] * 2
+    assert [request.body for request in house.fakes[0].paths("/pool/birth")] == [b'{"epoch":1000}', b'{"epoch":1001}']
+
+
+@pytest.mark.parametrize("announce", [0.0, 20.0])
+async def test_nothing_is_announced_before_its_time(build: Build, announce: float) -> None:
+    house = await build(2, announce=announce)
+    house.clock.now = (NOW + 1) * PERIOD - announce - 0.01
+    await house.settle()
+    assert offers(house) == [NOW]
+    assert house.reconciler.announced is None
+    house.clock.now += 0.02
+    await house.settle()
+    assert house.reconciler.offers[-1].epoch == NOW + 1
+
+
+async def test_a_joiner_gets_all_live_and_announced_keys_in_one_join(build: Build) -> None:
+    house = await build(3, announce=PERIOD)
+    await house.settle()
+    house.clock.now += PERIOD
+    await house.settle()
+    house.fakes[2].forget()
+    before = len(house.steps.taken)
+    await house.settle()
+    assert house.steps.taken[before:] == [("join", 2, None)]
+    assert house.fakes[2].bundles == house.fakes[0].bundles
+    assert house.fakes[2].bundles.keys() == {NOW, NOW + 1, NOW + 2}
+
+
+async def test_a_request_for_announced_keys_goes_to_who_holds_them(build: Build) -> None:
+    house = await build(3, announce=PERIOD)
+    house.fakes[2].refuse["/pool/join"] = 500
+    await house.settle()
+    assert house.pool.choose(x25519_key_id(NOW + 1), {0, 1}) is None
+    assert house.pool.choose(x25519_key_id(NOW + 1), set()) is not None
+
+
+@pytest.mark.parametrize(("announce", "missed"), [(0.0, 0), (20.0, 0), (PERIOD, 1)])
+async def test_a_pool_that_lost_every_worker_serves_again_from_the_next_slot_it_can_announce(
+    build: Build, announce: float, missed: int
+) -> None:
+    house = await build(2, announce=announce)
+    await house.settle()
+    for fake in house.fakes:
+        fake.forget()
+    await house.settle()
+    assert not house.pool.serves(NOW)
+    for _ in range(missed):
+        house.clock.now += PERIOD
+        await house.settle()
+        assert house.reconciler.epoch is not None
+        assert not house.pool.serves(house.reconciler.epoch)
+    house.clock.now += PERIOD
+    await house.settle()
+    assert house.pool.serves(NOW + missed + 1)
+    assert house.reconciler.offer is not None
+
+
+async def test_the_keys_before_are_offered_to_clocks_that_are_behind_and_not_for_long(build: Build) -> None:
+    house = await build(2)
+    await house.settle()
+    house.clock.now = (NOW + 1) * PERIOD
+    await house.settle()
+    assert offers(house) == [NOW, NOW + 1]
+    house.clock.now += gateway.epochs.GRACE_SECONDS - 0.01
+    assert offers(house) == [NOW, NOW + 1]
+    house.clock.now += 0.01
+    assert offers(house) == [NOW + 1]
+
+
+async def test_short_slots_have_less_to_spare(build: Build) -> None:
+    house = await build(2)
+    slots = Slots(0, 8)
+    house.reconciler._slots = slots
+    house.clock.now = 80.0
+    await house.settle()
+    house.clock.now = 88.0
+    await house.settle()
+    assert offers(house) == [10, 11]
+    house.clock.now = 90.0
+    assert offers(house) == [11]
+
+
+@pytest.mark.parametrize(
+    ("announce", "into", "unchanged"),
+    [
+        (0.0, 0.0, 60.0),
+        (0.0, 59.5, 0.5),
+        (0.0, 60.0, 540.0),
+        (0.0, 599.5, 0.5),
+        (20.0, 60.0, 520.0),
+        (20.0, 580.0, 20.0),
+        (600.0, 100.0, 500.0),
+    ],
+)
+async def test_what_is_offered_stays_until_the_next_change(
+    build: Build, announce: float, into: float, unchanged: float
+) -> None:
+    house = await build(1, single=True, announce=announce)
+    house.clock.now = NOW * PERIOD + into
+    assert house.reconciler.seconds_unchanged == pytest.approx(unchanged)
 
 
 def test_fake_workers_hold_what_they_say() -> None:

@@ -36,17 +36,18 @@ def view(
     failures: Mapping[int, int] | None = None,
     resting: set[int] | None = None,
     doubtful: Worker | None = None,
+    wanted: tuple[int, ...] = (NOW,),
 ) -> View:
     published = published or {}
     return View(
         workers=workers,
         elected=elect(workers, range(NOW - 1, NOW + 2), published),
         published=published.keys(),
-        wanted=(NOW,),
+        wanted=wanted,
         quorum=quorum,
         failures=failures or {},
         resting=resting or set(),
-        doubtful=doubtful,
+        doubtful={} if doubtful is None else {NOW: doubtful},
     )
 
 
@@ -186,6 +187,7 @@ def test_the_shortfall_counts_the_slot_of_now_first() -> None:
     assert shortfall({NOW - 1: X}, elected, [NOW]) == (1, 1)
     assert shortfall({NOW: Y, NOW - 1: Z}, elected, [NOW]) == (0, 1)
     assert shortfall({**elected, NOW + 1: Z}, elected, [NOW]) == (0, 0)
+    assert shortfall({NOW: Y}, {**elected, NOW + 1: Z}, [NOW, NOW + 1]) == (0, 1, 2)
 
 
 def test_a_worker_also_joins_for_the_slot_that_still_opens() -> None:
@@ -215,3 +217,65 @@ def test_each_failure_moves_a_joiner_on_to_another_member() -> None:
         step = next_step(view(*pool, published={NOW: X}, failures={2: failures}))
         assert step == Join(pool[2], pool[member])
     assert next_step(view(*pool, published={NOW: X}, resting={2})) is None
+
+
+# The slot that is announced.
+
+
+BOTH = (NOW, NOW + 1)
+
+
+def test_the_keys_of_now_are_born_shared_and_published_before_the_next_are_born() -> None:
+    empty = worker(0), worker(1)
+    assert next_step(view(*empty, wanted=BOTH)) == Birth(empty[0], NOW)
+    born = worker(0, {NOW: X}), worker(1)
+    assert next_step(view(*born, wanted=BOTH)) == Join(born[1], born[0])
+    shared = worker(0, {NOW: X}), worker(1, {NOW: X})
+    assert next_step(view(*shared, wanted=BOTH)) == Publish(shared[0], NOW, X)
+    assert next_step(view(*shared, wanted=BOTH, published={NOW: X})) == Birth(shared[0], NOW + 1)
+    assert next_step(view(*shared, published={NOW: X})) is None, "it is not yet time"
+
+
+def test_the_keys_of_the_next_slot_are_shared_and_published_ahead_of_it() -> None:
+    born = worker(0, {NOW: X, NOW + 1: Y}), worker(1, {NOW: X})
+    assert next_step(view(*born, wanted=BOTH, published={NOW: X})) == Join(born[1], born[0])
+    shared = worker(0, {NOW: X, NOW + 1: Y}), worker(1, {NOW: X, NOW + 1: Y})
+    assert next_step(view(*shared, wanted=BOTH, published={NOW: X})) == Publish(shared[0], NOW + 1, Y)
+    assert next_step(view(*shared, wanted=BOTH, published={NOW: X, NOW + 1: Y})) is None
+
+
+def test_who_lacks_the_keys_of_now_joins_before_who_lacks_the_next() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: X, NOW + 1: Y}), worker(2, {NOW + 1: Y})
+    assert next_step(view(*pool, wanted=BOTH, published={NOW: X})) == Join(pool[2], pool[0])
+
+
+def test_a_joiner_takes_the_keys_of_now_from_who_holds_them() -> None:
+    pool = worker(0, {NOW + 1: Y}), worker(1, {NOW: X}), worker(2)
+    step = next_step(view(*pool, wanted=BOTH, published={NOW: X, NOW + 1: Y}))
+    assert step == Join(pool[0], pool[1])
+
+
+def test_the_next_keys_are_not_taken_at_the_price_of_those_of_now() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: Z, NOW + 1: Y}, draining=True), worker(2, {NOW: X})
+    assert next_step(view(*pool, wanted=BOTH, published={NOW: X, NOW + 1: Y})) is None
+
+
+def test_a_slot_of_now_that_is_lost_does_not_keep_the_next_one_empty() -> None:
+    pool = worker(0), worker(1)
+    assert next_step(view(*pool, wanted=BOTH, published={NOW: X})) == Birth(pool[0], NOW + 1)
+
+
+def test_announced_keys_that_are_lost_are_not_made_again() -> None:
+    pool = worker(0), worker(1)
+    assert next_step(view(*pool, wanted=BOTH, published={NOW: X, NOW + 1: Y})) is None
+
+
+def test_a_birth_in_doubt_holds_up_no_other_slot() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: X})
+    resting = view(*pool, wanted=BOTH, published={NOW: X}, resting={0}, doubtful=pool[0])
+    assert next_step(resting) == Birth(pool[1], NOW + 1)
+
+
+def test_workers_that_rest_for_now_do_not_hold_up_the_next_slot() -> None:
+    pool = worker(0, {NOW: X}), worker(1, {NOW: X}), worker(2)
+    assert next_step(view(*pool, wanted=BOTH, published={NOW: X}, resting={2})) == Birth(pool[0], NOW + 1)

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 
 from gateway.main import main
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_REQ, OHTTP_RES
+from seclude.attestation.bundle import parse_bundles
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLES, OHTTP_REQ, OHTTP_RES
 from tests.gateway.conftest import (
     ANSWER,
     FakeWorker,
     Launch,
     Running,
-    core_of,
     encapsulated,
     eventually,
     new_bundle,
@@ -47,12 +47,15 @@ async def started(launch: Launch, fakes: list[FakeWorker], *, config: str = "") 
 async def test_the_daemon_gets_a_pool_going_and_serves(launch: Launch) -> None:
     fakes = two()
     running = await started(launch, fakes)
-    status, head, bundle = await running.fetch(GATEWAY_PATH, address=running.listen, accept=KEY_BUNDLE)
-    assert (status, core_of(bundle)) == (200, core_of(fakes[1].bundles[epoch()]))
+    await eventually(lambda: all(len(fake.bundles) == 2 for fake in fakes), 3.0)
+    status, head, bundles = await running.fetch(GATEWAY_PATH, address=running.listen, accept=KEY_BUNDLES)
+    assert status == 200
+    assert parse_bundles(bundles) == fakes[1].bundles
+    assert fakes[1].bundles.keys() == {epoch(), epoch() + 1}
     assert b"server:" not in head.lower()
     status, _, body = await running.ask(encapsulated(epoch()))
     assert (status, body) == (200, ANSWER)
-    assert sum(len(fake.paths("/pool/birth")) for fake in fakes) == 1
+    assert sum(len(fake.paths("/pool/birth")) for fake in fakes) == 2
 
 
 async def test_two_clients_look_the_same_to_a_worker(launch: Launch) -> None:
@@ -243,23 +246,28 @@ async def test_the_log_says_who_refused_what_with_which_status(launch: Launch) -
 async def test_what_happens_is_counted_in_closed_sets(launch: Launch) -> None:
     fakes = two()
     running = await started(launch, fakes)
-    await running.ask(encapsulated(epoch()))
+    await eventually(lambda: running.lines()[-1].get("epoch") == epoch() + 1, 3.0)  # published
+    body = encapsulated(epoch())
+    for _ in range(3):
+        await running.ask(body)
     await running.ask(encapsulated(epoch() + 7))
     fakes[0].behaviour = fakes[1].behaviour = "503"
     await running.ask(encapsulated(epoch()))
     text = (await running.fetch("/metrics"))[2].decode()
     for line in (
         'seclude_gateway_requests_total{code="200",reason="ok"} 1.0',
+        'seclude_gateway_requests_total{code="409",reason="replay"} 2.0',
         'seclude_gateway_requests_total{code="422",reason="unknown_key"} 1.0',
         'seclude_gateway_requests_total{code="503",reason="busy"} 1.0',
         "seclude_gateway_retries_total 1.0",
         'seclude_gateway_workers{state="ready"} 2.0',
         'seclude_gateway_workers{state="down"} 0.0',
         f"seclude_gateway_published_epoch {float(epoch())}",
-        'seclude_gateway_key_steps_total{result="ok",step="birth"} 1.0',
-        'seclude_gateway_key_steps_total{result="ok",step="join"} 1.0',
+        f"seclude_gateway_announced_epoch {float(epoch() + 1)}",
+        'seclude_gateway_key_steps_total{result="ok",step="birth"} 2.0',
+        'seclude_gateway_key_steps_total{result="ok",step="join"} 2.0',
         'seclude_gateway_key_steps_total{result="failed",step="join"} 0.0',
-        'seclude_gateway_key_steps_total{result="ok",step="publish"} 1.0',
+        'seclude_gateway_key_steps_total{result="ok",step="publish"} 2.0',
     ):
         assert line in text.splitlines()
     names = set(re.findall(r"([a-z_]+)=", "".join(re.findall(r"\{(.*?)\}", text))))
@@ -340,6 +348,8 @@ def test_one_worker_without_single_does_not_start() -> None:
         (POOL + 'listen = "0.0.0.0:1"', "listen: 0.0.0.0:1 is not loopback: put TLS in front"),
         (POOL + 'admin = "0.0.0.0:1"\ninsecure_plaintext = true', "admin: 0.0.0.0:1 is not loopback"),
         (POOL + "worker = 1", "worker: no such key"),
+        (POOL + "announce_seconds = -1", "announce_seconds: Expected `float` >= 0"),
+        (POOL + "announce_seconds = 600.5", "announce_seconds: longer than a period"),
         (POOL + "[limits]\nmax_inflight = 0", "limits.max_inflight"),
         (POOL + '[timeouts]\nanswer = "long"', "timeouts.answer"),
         (POOL + "[timeouts]\nanswer = 0", "timeouts.answer: Expected `float` > 0.0"),
@@ -364,10 +374,12 @@ def test_plaintext_beyond_this_machine_must_be_asked_for(capsys: pytest.CaptureF
 def test_flags_go_before_the_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text('workers = ["unix:/x", "unix:/y"]\nt0 = 7\nperiod_seconds = 60\n')
-    status, text = check(capsys, "--config", str(file), "--t0", "8", "--worker", "unix:/z", "--single")
+    flags = "--t0", "8", "--announce-ahead", "6.5", "--worker", "unix:/z", "--single"
+    status, text = check(capsys, "--config", str(file), *flags)
     assert status == 0
     assert "t0 = 8" in text
     assert "period_seconds = 60" in text
+    assert "announce_seconds = 6.5" in text
     assert 'workers = ["unix:/z"]' in text
 
 

@@ -9,15 +9,15 @@ import pytest
 import gateway.link
 import gateway.route
 from gateway.pool import State
+from seclude.attestation.bundle import parse_bundle, parse_bundles, parse_core
 from seclude.daemon.messages import Response
 from seclude.errors import OHTTP_KEY
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_RES, PROBLEM
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, KEY_BUNDLES, OHTTP_KEYS, OHTTP_RES, PROBLEM
 from tests.gateway.conftest import (
     ANSWER,
     PERIOD,
     Build,
     House,
-    core_of,
     encapsulated,
     eventually,
     get,
@@ -96,7 +96,7 @@ async def test_a_request_without_a_whole_header_is_refused(pair: House, body: by
 
 
 @pytest.mark.parametrize(
-    "content_type", [None, "", "message/ohttp-res", "message/ohttp-chunked-req", "x-message/ohttp-req", "text/plain"]
+    "content_type", [None, "", "message/ohttp-res", "message/ohttp-chunked-res", "x-message/ohttp-req", "text/plain"]
 )
 async def test_any_other_media_type_is_refused(pair: House, content_type: str | None) -> None:
     assert (await handle(pair.gateway, post(encapsulated(NOW), content_type=content_type))).status == 415
@@ -482,14 +482,30 @@ async def test_what_is_no_http_is_not_tried_again(pair: House, raw: bytes) -> No
 # Keys.
 
 
-async def test_both_forms_of_the_keys_are_of_one_core(pair: House) -> None:
-    bundle = await handle(pair.gateway, get(KEY_BUNDLE))
-    keys = await handle(pair.gateway, get(OHTTP_KEYS))
-    assert (bundle.status, bundle.content_type) == (200, KEY_BUNDLE)
-    assert (keys.status, keys.content_type) == (200, OHTTP_KEYS)
-    assert bundle.body == pair.fakes[0].bundles[NOW]
-    assert keys.body in bundle.body
-    assert core_of(bundle.body) == core_of(pair.fakes[1].bundles[NOW])
+async def test_devices_get_the_bundles_and_others_the_keys_of_now(build: Build) -> None:
+    house = await build(2, announce=PERIOD)
+    await house.settle()
+    for into, epochs in ((0, [NOW, NOW + 1, NOW + 2]), (200, [NOW + 1, NOW + 2])):
+        house.clock.now = (NOW + 1) * PERIOD + into
+        await house.settle()
+        bundles = await handle(house.gateway, get(KEY_BUNDLES))
+        keys = await handle(house.gateway, get(OHTTP_KEYS))
+        assert (bundles.status, bundles.content_type) == (200, KEY_BUNDLES)
+        assert (keys.status, keys.content_type) == (200, OHTTP_KEYS)
+        assert parse_bundles(bundles.body) == {epoch: house.fakes[0].bundles[epoch] for epoch in epochs}
+        assert keys.body == parse_core(parse_bundle(house.fakes[1].bundles[NOW + 1]).core).key_configs
+
+
+async def test_one_bundle_alone_is_for_workers_to_give(pair: House) -> None:
+    assert (await handle(pair.gateway, get(KEY_BUNDLE))).status == 406
+
+
+async def test_without_keys_for_now_those_of_the_next_slot_are_not_given(build: Build) -> None:
+    house = await build(2, announce=PERIOD)
+    await house.settle()
+    del house.reconciler._offers[NOW]
+    assert house.reconciler.announced is not None
+    assert (await handle(house.gateway, get(KEY_BUNDLES))).status == 503
 
 
 @pytest.mark.parametrize("accept", [None, "*/*", "application/*", "text/html, application/ohttp-keys"])
@@ -501,19 +517,20 @@ async def test_who_wants_neither_form_gets_none(pair: House) -> None:
     assert (await handle(pair.gateway, get("text/html"))).status == 406
 
 
-async def test_caches_may_keep_the_keys_no_longer_than_the_slot(pair: House) -> None:
+@pytest.mark.parametrize(("into", "age"), [(100, 10), (PERIOD - 3.5, 3), (PERIOD - 0.5, 0), (PERIOD + 58.5, 1)])
+async def test_caches_may_keep_the_keys_until_the_next_change(pair: House, into: float, age: int) -> None:
+    pair.clock.now = NOW * PERIOD + into
+    await pair.settle()
     fields = dict((await handle(pair.gateway, get())).fields)
-    assert fields == {"Cache-Control": "public, max-age=10", "Vary": "Accept"}
-    pair.clock.now = (NOW + 1) * PERIOD - 3.5
-    assert dict((await handle(pair.gateway, get())).fields)["Cache-Control"] == "public, max-age=3"
+    assert fields == {"Cache-Control": f"public, max-age={age}", "Vary": "Accept"}
 
 
 async def test_while_nothing_is_published_there_are_no_keys(build: Build) -> None:
     house = await build(2)
     answers = []
     for _ in range(2):
-        answers.append(await handle(house.gateway, get(KEY_BUNDLE)))
+        answers.append(await handle(house.gateway, get(KEY_BUNDLES)))
         await house.settle()
-        assert (await handle(house.gateway, get(KEY_BUNDLE))).status == 200
+        assert (await handle(house.gateway, get(KEY_BUNDLES))).status == 200
         house.clock.now += PERIOD
     assert [(answer.status, answer.fields) for answer in answers] == [(503, (("Retry-After", "1"),))] * 2

@@ -80,7 +80,7 @@ async def test_evidence_under_another_root_is_refused_at_step_3(trust: Trust, tm
 
 async def test_a_bundle_past_its_end_is_refused_at_step_10(trust: Trust) -> None:
     with pytest.raises(PolicyError, match="past its end") as refusal:
-        await ask(trust, now=trust.slots.t0 + trust.slots.period_seconds + 1)
+        await ask(trust, now=trust.slots.t0 + 2 * trust.slots.period_seconds + 1)
     assert refusal.value.step == 10
 
 
@@ -111,7 +111,7 @@ async def sealed(trust: Trust) -> AsyncIterator[tuple[bytes, ResponseOpener]]:
 
 
 async def test_a_replay_through_the_relay_is_refused(trust: Trust) -> None:
-    relay = Upstream(trust.relay.removesuffix(GATEWAY_PATH))
+    relay = Upstream(trust.relays[0].removesuffix(GATEWAY_PATH))
     async with sealed(trust) as (data, opener):
         first = await relay.exchange("POST", GATEWAY_PATH, content_type=OHTTP_REQ, body=data)
         again = [await relay.exchange("POST", GATEWAY_PATH, content_type=OHTTP_REQ, body=data) for _ in range(5)]
@@ -137,7 +137,7 @@ async def test_a_replay_to_the_worker_itself_is_refused_inside(stack: Running, t
 
 @pytest.mark.parametrize("at", [0, 16, 40, -1])
 async def test_an_answer_changed_on_its_way_is_never_shown(trust: Trust, at: int) -> None:
-    honest = Upstream(trust.relay.removesuffix(GATEWAY_PATH))
+    honest = Upstream(trust.relays[0].removesuffix(GATEWAY_PATH))
 
     async def lie(request: Request) -> Response:
         body = await request.body.read()
@@ -152,7 +152,7 @@ async def test_an_answer_changed_on_its_way_is_never_shown(trust: Trust, at: int
     relay = Server(answering(lie))
     address = await relay.start("127.0.0.1:0")
     with pytest.raises(UpstreamError, match="nothing of it is shown"):
-        await ask(msgspec.structs.replace(trust, relay=f"http://{address}{GATEWAY_PATH}"))
+        await ask(msgspec.structs.replace(trust, relays=(f"http://{address}{GATEWAY_PATH}",)))
     await relay.drain(1.0)
     await honest.close()
 
@@ -160,7 +160,7 @@ async def test_an_answer_changed_on_its_way_is_never_shown(trust: Trust, at: int
 @pytest.mark.parametrize("status", [301, 401, 404, 422, 500, 503])
 async def test_a_plain_answer_carries_no_weight(trust: Trust, status: int) -> None:
     """Whatever stands outside the encapsulation, the device asks at most once more and shows nothing of it."""
-    honest = Upstream(trust.relay.removesuffix(GATEWAY_PATH))
+    honest = Upstream(trust.relays[0].removesuffix(GATEWAY_PATH))
     asked = 0
 
     async def forge(request: Request) -> Response:
@@ -176,7 +176,7 @@ async def test_a_plain_answer_carries_no_weight(trust: Trust, status: int) -> No
     relay = Server(answering(forge))
     address = await relay.start("127.0.0.1:0")
     with pytest.raises(UpstreamError, match=r"^(?!.*forged)"):
-        await ask(msgspec.structs.replace(trust, relay=f"http://{address}{GATEWAY_PATH}"))
+        await ask(msgspec.structs.replace(trust, relays=(f"http://{address}{GATEWAY_PATH}",)))
     assert asked == 2
     await relay.drain(1.0)
     await honest.close()

@@ -3,17 +3,18 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from inference.answer import Task
 from inference.front import Front
 from inference.join import Joiner, Member
 from inference.keyring import Keyring
-from inference.open import Task
+from inference.pace import Pace
 from inference.platform import SimulatedPlatform, create_simulated_platform
 from inference.runner import Runner, stop_if_given_up
 from seclude import bhttp
@@ -41,6 +42,9 @@ class Body:
     async def read(self) -> bytes:
         return self.data
 
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield self.data
+
 
 @dataclass
 class Bench:
@@ -53,7 +57,9 @@ class Bench:
     now: float = NOW
 
     async def ask(self, method: str, path: str, body: bytes = b"", content_type: str | None = None) -> Response:
-        return await self.front.handle(Request(method, path, content_type, None, len(body), Body(body)))
+        answer = await self.front.handle(Request(method, path, content_type, None, len(body), Body(body)))
+        assert isinstance(answer, Response)
+        return answer
 
     async def status(self) -> dict[str, object]:
         return dict(msgspec.json.decode((await self.ask("GET", "/pool/status")).body))
@@ -113,6 +119,7 @@ def make(
         Joiner(keyring, platform),
         task,
         runner=runner,
+        pace=Pace(1024, 0.001),
         observe=lambda result, _seconds: seen.append(result),
         draining=lambda: bench.draining,
         clock=lambda: bench.now,

@@ -1,6 +1,6 @@
 """Joining: keys reach the same software under the same roots, once, and nobody and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from inference.join import (
     serialize_join_keys,
     serialize_join_request,
 )
-from inference.keyring import Keyring
+from inference.keyring import Epoch, Keyring
 from inference.platform import SimulatedPlatform, create_simulated_platform
 from seclude import hpke
 from seclude.attestation.bundle import MAX_BUNDLE, MAX_EVIDENCE, core_digest, join_report_data, parse_bundle
@@ -210,7 +210,7 @@ def test_evidence_that_is_not_fresh_is_refused(
 
 def test_a_gateway_cannot_put_its_own_one_time_key(holder: Worker, newcomer: Worker) -> None:
     request = parse_join_request(newcomer.joiner.request(holder.member.nonce(NOW), NOW))
-    own = PrivateKey.generate(hpke.KEM_X25519).public_key
+    own = PrivateKey.generate(join.SUITE.kem).public_key
     with pytest.raises(EvidenceError, match="binds something else"):
         holder.member.admit(serialize_join_request(replace(request, one_time_key=own)), NOW)
 
@@ -344,9 +344,22 @@ def one_key(kem: int, secret: bytes) -> bytes:
     return Writer().u8(1).u16(kem).vec8(secret).getvalue()
 
 
-def test_a_gateway_cannot_hand_out_keys_of_its_own(holder: Worker, newcomer: Worker) -> None:
-    own = PrivateKey.generate(hpke.KEM_X25519).private_bytes()
-    forged = forge(newcomer, bytes(32), (holder.keyring.bundle(EPOCH),), one_key(hpke.KEM_X25519, own))
+def all_keys(keys: Sequence[PrivateKey]) -> bytes:
+    plaintext = Writer().u8(len(keys))
+    for key in keys:
+        plaintext.u16(key.kem).vec8(key.private_bytes())
+    return plaintext.getvalue()
+
+
+def keys_of(epoch: Epoch) -> list[PrivateKey]:
+    return [key.private_key for key in epoch.keys]
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["xwing", "x25519"])
+def test_a_gateway_cannot_hand_out_keys_of_its_own(holder: Worker, newcomer: Worker, index: int) -> None:
+    keys = keys_of(next(epoch for epoch in holder.keyring.epochs() if epoch.number == EPOCH))
+    keys[index] = PrivateKey.generate(keys[index].kem)
+    forged = forge(newcomer, bytes(32), (holder.keyring.bundle(EPOCH),), all_keys(keys))
     with pytest.raises(EvidenceError, match="does not belong to the core"):
         newcomer.joiner.accept(forged, NOW)
     assert newcomer.keyring.epochs() == ()
@@ -354,8 +367,7 @@ def test_a_gateway_cannot_hand_out_keys_of_its_own(holder: Worker, newcomer: Wor
 
 def test_a_right_key_for_the_wrong_epoch_is_refused(holder: Worker, newcomer: Worker) -> None:
     epochs = {epoch.number: epoch for epoch in holder.keyring.epochs()}
-    secret = epochs[EPOCH + 1].keys[0].private_key.private_bytes()
-    forged = forge(newcomer, bytes(32), (epochs[EPOCH].bundle,), one_key(hpke.KEM_X25519, secret))
+    forged = forge(newcomer, bytes(32), (epochs[EPOCH].bundle,), all_keys(keys_of(epochs[EPOCH + 1])))
     with pytest.raises(EvidenceError, match="does not belong to the core"):
         newcomer.joiner.accept(forged, NOW)
 
@@ -365,8 +377,9 @@ def test_a_right_key_for_the_wrong_epoch_is_refused(holder: Worker, newcomer: Wo
     [
         (b"", "truncated"),
         (b"\0", "not as many"),
-        (one_key(0x0010, bytes(32)), "kem"),
+        (one_key(0x0010, bytes(32)), "not used here"),
         (one_key(hpke.KEM_X25519, bytes(31)), "wrong length"),
+        (one_key(hpke.KEM_XWING, bytes(33)), "wrong length"),
         (one_key(hpke.KEM_X25519, bytes(32)) + b"\0", "trailing"),
     ],
 )
@@ -382,8 +395,7 @@ def test_a_sealed_message_of_another_shape_is_refused(
 def test_a_bundle_of_other_software_is_refused(make: Make, newcomer: Worker) -> None:
     other = make(OTHER_MEASUREMENT, births=(EPOCH,))
     (epoch,) = other.keyring.epochs()
-    secret = epoch.keys[0].private_key.private_bytes()
-    forged = forge(newcomer, bytes(32), (epoch.bundle,), one_key(hpke.KEM_X25519, secret))
+    forged = forge(newcomer, bytes(32), (epoch.bundle,), all_keys(keys_of(epoch)))
     with pytest.raises(PolicyError, match="measurement"):
         newcomer.joiner.accept(forged, NOW)
 
@@ -391,8 +403,7 @@ def test_a_bundle_of_other_software_is_refused(make: Make, newcomer: Worker) -> 
 def test_bundles_that_are_past_their_last_slot_are_refused(make: Make, newcomer: Worker) -> None:
     old = make(births=(EPOCH - 2,))
     (epoch,) = old.keyring.epochs()
-    secret = epoch.keys[0].private_key.private_bytes()
-    forged = forge(newcomer, bytes(32), (epoch.bundle,), one_key(hpke.KEM_X25519, secret))
+    forged = forge(newcomer, bytes(32), (epoch.bundle,), all_keys(keys_of(epoch)))
     with pytest.raises(PolicyError, match="past its end"):
         newcomer.joiner.accept(forged, NOW)
 
@@ -404,25 +415,40 @@ def test_the_two_parts_of_a_split_pool_can_become_one(make: Make) -> None:
 
 
 def test_messages_at_their_limits_parse_and_one_octet_more_does_not() -> None:
-    largest = JoinRequest(bytes(32), bytes(32), bytes(MAX_EVIDENCE))
+    largest = JoinRequest(bytes(32), bytes(1216), bytes(MAX_EVIDENCE))
     encoded = serialize_join_request(largest)
     assert len(encoded) == MAX_JOIN_REQUEST
     assert parse_join_request(encoded) == largest
     with pytest.raises(TooLargeError):
         parse_join_request(serialize_join_request(replace(largest, evidence=bytes(MAX_EVIDENCE + 1))))
     head = b"SECLUDE-JOIN-KEYS\x01" + bytes(32)
-    full = head + b"\x03" + (MAX_BUNDLE.to_bytes(4) + bytes(MAX_BUNDLE)) * 3 + bytes(32) + (4096).to_bytes(2)
+    full = head + b"\x03" + (MAX_BUNDLE.to_bytes(4) + bytes(MAX_BUNDLE)) * 3 + bytes(1120) + (4096).to_bytes(2)
     assert len(full) + 4096 == MAX_JOIN_KEYS
     assert len(parse_join_keys(full + bytes(4096)).bundles) == 3
     for count in (b"\x00", b"\x04"):
         with pytest.raises(DecodeError, match="epochs"):
             parse_join_keys(head + count)
     with pytest.raises(TooLargeError):
-        parse_join_keys(head + b"\x01" + bytes(4) + bytes(32) + (4097).to_bytes(2) + bytes(4097))
+        parse_join_keys(head + b"\x01" + bytes(4) + bytes(1120) + (4097).to_bytes(2) + bytes(4097))
 
 
-def test_low_order_one_time_keys_are_refused(holder: Worker, platform: SimulatedPlatform) -> None:
-    nonce = holder.member.nonce(NOW)
-    evidence = platform.attest(MEASUREMENT, join_report_data(nonce, bytes(32), "worker", "ai.example"), NOW)
+@pytest.mark.parametrize("half", [b"\xff" * 1184, bytes(32)], ids=["no ML-KEM key", "low order"])
+def test_one_time_keys_that_are_not_usable_are_refused(
+    holder: Worker, platform: SimulatedPlatform, half: bytes
+) -> None:
+    nonce, good = holder.member.nonce(NOW), PrivateKey.generate(join.SUITE.kem).public_key
+    key = half + good[1184:] if len(half) == 1184 else good[:1184] + half
+    evidence = platform.attest(MEASUREMENT, join_report_data(nonce, key, "worker", "ai.example"), NOW)
     with pytest.raises(DecodeError, match="not usable"):
-        holder.member.admit(serialize_join_request(JoinRequest(nonce, bytes(32), evidence)), NOW)
+        holder.member.admit(serialize_join_request(JoinRequest(nonce, key, evidence)), NOW)
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_one_time_key_is_erased_by_the_attempt(holder: Worker, newcomer: Worker, honest: bool) -> None:
+    keys = answer(holder, newcomer)
+    (pending,) = newcomer.joiner._pending.values()
+    try:
+        newcomer.joiner.accept(keys if honest else keys[:-1] + bytes([keys[-1] ^ 1]), NOW)
+    except OpenError:
+        assert not honest
+    assert pending.one_time_key.erased

@@ -7,14 +7,14 @@ import pytest
 
 from inference.keyring import MAX_GIVEN_UP, Epoch, Keyring, Taken
 from inference.platform import SimulatedPlatform, create_simulated_platform
-from seclude.attestation.bundle import core_digest, parse_bundle
+from seclude.attestation.bundle import Core, core_digest, parse_bundle, parse_core
 from seclude.attestation.policy import Policy
-from seclude.attestation.slots import Slots, x25519_key_id
+from seclude.attestation.slots import Slots, x25519_key_id, xwing_key_id
 from seclude.attestation.verify import TrustedPool, verify_bundle
 from seclude.errors import BusyError, ConfigError, EvidenceError, PolicyError, ReplayError, UnknownKeyError, UsageError
-from seclude.hpke import KEM_X25519, PrivateKey
+from seclude.hpke import KEM_X25519, KEM_XWING, PrivateKey
 from seclude.ohttp.encapsulation import decapsulate, encapsulate_request
-from seclude.ohttp.keyconfig import SymmetricAlgorithms
+from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, parse_key_configs
 
 SLOTS = Slots(1_700_000_000, 600)
 EPOCH = 1000
@@ -44,6 +44,14 @@ def make(policy: Policy, platform: SimulatedPlatform) -> Callable[[], Keyring]:
     return lambda: Keyring(policy, platform, MEASUREMENT, replay_limit=5)
 
 
+def configs_of(core: Core) -> tuple[KeyConfig, ...]:
+    return parse_key_configs(core.key_configs)
+
+
+def key_ids(*epochs: int) -> list[int]:
+    return sorted(key_id(epoch) for epoch in epochs for key_id in (xwing_key_id, x25519_key_id))
+
+
 def taken(source: Keyring, epoch: int, now: float = NOW) -> Taken:
     """Return what a joiner would have got from `source`, which gives birth to the epoch first if it must."""
     bundle = source.birth(epoch, now)
@@ -56,16 +64,19 @@ def test_a_bundle_from_birth_is_what_a_device_verifies(make: Callable[[], Keyrin
     ring = make()
     pool = verify_bundle(ring.birth(EPOCH, NOW), policy, NOW, {})
     assert (pool.epoch, pool.measurement, pool.core.role) == (EPOCH, MEASUREMENT, "worker")
-    (config,) = pool.key_configs
-    assert config.key_id == x25519_key_id(EPOCH)
-    assert config.algorithms == (SymmetricAlgorithms(1, 1), SymmetricAlgorithms(1, 3))
+    xwing, x25519 = configs_of(pool.core)
+    assert pool.key_configs == (xwing,)
+    assert (xwing.kem, xwing.key_id) == (KEM_XWING, xwing_key_id(EPOCH))
+    assert (x25519.kem, x25519.key_id) == (KEM_X25519, x25519_key_id(EPOCH))
+    assert xwing.algorithms == x25519.algorithms == (SymmetricAlgorithms(1, 1), SymmetricAlgorithms(1, 3))
 
 
 @pytest.mark.parametrize("aead", [1, 3])
-def test_what_a_device_encapsulates_opens(make: Callable[[], Keyring], policy: Policy, aead: int) -> None:
+@pytest.mark.parametrize("index", [0, 1], ids=["xwing", "x25519"])
+def test_what_is_encapsulated_to_either_key_opens(make: Callable[[], Keyring], index: int, aead: int) -> None:
     ring = make()
-    pool = verify_bundle(ring.birth(EPOCH, NOW), policy, NOW, {})
-    request, opener = encapsulate_request(pool.key_configs[0], b"question", aead=aead)
+    config = configs_of(parse_core(parse_bundle(ring.birth(EPOCH, NOW)).core))[index]
+    request, opener = encapsulate_request(config, b"question", aead=aead)
     opened = decapsulate(request, ring.keys(NOW))
     assert opened.message == b"question"
     assert opener.open(opened.sealer.seal(b"answer")) == b"answer"
@@ -102,10 +113,9 @@ def test_nothing_is_born_before_the_first_slot(make: Callable[[], Keyring]) -> N
 def test_an_epoch_opens_through_the_slot_after_its_own_and_not_longer(make: Callable[[], Keyring]) -> None:
     ring = make()
     ring.birth(EPOCH, NOW)
-    key_id = x25519_key_id(EPOCH)
-    assert key_id in ring.keys(NOW)
-    assert key_id in ring.keys(SLOTS.end(EPOCH + 1) - 0.001)
-    assert key_id not in ring.keys(SLOTS.end(EPOCH + 1))
+    assert sorted(ring.keys(NOW)) == key_ids(EPOCH)
+    assert sorted(ring.keys(SLOTS.end(EPOCH + 1) - 0.001)) == key_ids(EPOCH)
+    assert not ring.keys(SLOTS.end(EPOCH + 1))
     with pytest.raises(UnknownKeyError):
         ring.bundle(EPOCH)
 
@@ -122,6 +132,24 @@ def test_erasing_what_expired_takes_the_replay_set_too(make: Callable[[], Keyrin
         ring.insert(x25519_key_id(EPOCH), b"enc")
 
 
+def test_keys_that_expire_are_erased_whoever_refers_to_them(make: Callable[[], Keyring]) -> None:
+    ring = make()
+    ring.birth(EPOCH, NOW)
+    ring.birth(EPOCH + 1, NOW)
+    handed_out = dict(ring.keys(NOW))
+    requests = {i: encapsulate_request(key.config, b"question") for i, key in handed_out.items()}
+    opened = {i: decapsulate(request, handed_out) for i, (request, _) in requests.items()}
+    ring.keys(SLOTS.end(EPOCH + 1))
+    assert sorted(i for i, key in handed_out.items() if key.private_key.erased) == key_ids(EPOCH)
+    for key_id in key_ids(EPOCH):
+        with pytest.raises(UnknownKeyError):
+            decapsulate(requests[key_id][0], handed_out)
+    ring.erase()
+    assert all(key.private_key.erased for key in handed_out.values())
+    for key_id, (_, opener) in requests.items():
+        assert opener.open(opened[key_id].sealer.seal(b"answer")) == b"answer"
+
+
 def test_a_clock_set_back_revives_nothing(make: Callable[[], Keyring]) -> None:
     ring = make()
     ring.birth(EPOCH, NOW)
@@ -135,17 +163,19 @@ def test_three_epochs_live_at_once_under_their_own_identifiers(make: Callable[[]
     ring = make()
     for epoch in (EPOCH - 1, EPOCH, EPOCH + 1):
         ring.birth(epoch, SLOTS.start(epoch if epoch < EPOCH else EPOCH))
-    assert sorted(ring.keys(NOW)) == sorted(x25519_key_id(EPOCH + step) for step in (-1, 0, 1))
+    assert sorted(ring.keys(NOW)) == key_ids(EPOCH - 1, EPOCH, EPOCH + 1)
 
 
 def test_a_request_counts_once_for_its_key(make: Callable[[], Keyring]) -> None:
     ring = make()
     ring.birth(EPOCH, NOW)
     ring.birth(EPOCH + 1, NOW)
-    ring.insert(x25519_key_id(EPOCH), b"enc")
-    ring.insert(x25519_key_id(EPOCH + 1), b"enc")
-    with pytest.raises(ReplayError):
-        ring.insert(x25519_key_id(EPOCH), b"enc")
+    for key_id in key_ids(EPOCH, EPOCH + 1):
+        ring.insert(key_id, key_id.to_bytes())
+        with pytest.raises(ReplayError):
+            ring.insert(key_id, key_id.to_bytes())
+    ring.insert(xwing_key_id(EPOCH), b"enc")
+    ring.insert(xwing_key_id(EPOCH + 1), b"enc")
 
 
 def test_the_replay_limit_is_the_one_configured(make: Callable[[], Keyring]) -> None:
@@ -170,7 +200,8 @@ def test_a_private_key_that_is_not_the_cores_is_refused(make: Callable[[], Keyri
     member, joiner = make(), make()
     good, next_one = taken(member, EPOCH), taken(member, EPOCH + 1)
     other = PrivateKey.generate(KEM_X25519)
-    for keys in ((other,), (), (*good.private_keys, other), next_one.private_keys):
+    swapped = tuple(reversed(good.private_keys))
+    for keys in ((good.private_keys[0], other), (), (*good.private_keys, other), next_one.private_keys, swapped):
         wrong = Taken(good.pool, good.bundle, keys)
         with pytest.raises(EvidenceError):
             joiner.install([next_one, wrong], NOW)
@@ -199,6 +230,7 @@ def test_another_core_takes_the_place_of_the_one_held_and_that_one_never_returns
     ring, first, second = make(), taken(make(), EPOCH), taken(make(), EPOCH)
     ring.install([first], NOW)
     ring.install([second], NOW)
+    assert [key.erased for key in (*first.private_keys, *second.private_keys)] == [True, True, False, False]
     assert ring.bundle(EPOCH) == second.bundle
     assert [epoch.core_digest for epoch in ring.epochs()] == [second.pool.core_digest]
     with pytest.raises(PolicyError, match="given up"):
@@ -242,15 +274,15 @@ def test_a_core_digest_is_the_bundles(make: Callable[[], Keyring]) -> None:
     bundle = ring.birth(EPOCH, NOW)
     (held,) = ring.epochs()
     assert held.core_digest == core_digest(parse_bundle(bundle).core)
-    assert held.key_ids == (x25519_key_id(EPOCH),)
+    assert held.key_ids == (xwing_key_id(EPOCH), x25519_key_id(EPOCH))
 
 
 def test_nothing_shows_a_secret(make: Callable[[], Keyring]) -> None:
     ring = make()
     given = taken(ring, EPOCH)
     assert [repr(ring), repr(ring.epochs()[0]), repr(given)] == ["<Keyring>", "<Epoch>", "<Taken>"]
-    secret = given.private_keys[0].private_bytes()
-    assert secret.hex() not in repr(ring.keys(NOW))
-    assert repr(secret)[2:-1] not in repr(ring.keys(NOW))
+    for secret in (key.private_bytes() for key in given.private_keys):
+        assert secret.hex() not in repr(ring.keys(NOW))
+        assert repr(secret)[2:-1] not in repr(ring.keys(NOW))
     assert isinstance(ring.epochs()[0], Epoch)
     assert isinstance(given.pool, TrustedPool)

@@ -37,7 +37,9 @@ async def test_only_encapsulated_requests_are_counted() -> None:
 
     handle = metrics.counting(answer)
     for path in [*Message, "/elsewhere"]:
-        assert (await handle(request(path))).status == 200
+        answered = await handle(request(path))
+        assert isinstance(answered, Response)
+        assert answered.status == 200
     found = samples(metrics)
     assert {name: found[name] for name in found if name.startswith("seclude_worker_requests_total")} == {
         'seclude_worker_requests_total{code="200",reason="ok"}': 1

@@ -6,13 +6,15 @@ from email.utils import formatdate
 import msgspec
 import pytest
 
-from inference.open import DATE_WINDOW_SECONDS, answer_request, open_request
+from inference.answer import DATE_WINDOW_SECONDS, Emit, Events, event
+from inference.open import answer_request, open_request
 from inference.replay import ReplaySet
 from seclude import bhttp, hpke
 from seclude.errors import DATE, BusyError, DecodeError, OpenError, UnknownKeyError
 from seclude.hpke import PrivateKey
 from seclude.ohttp.encapsulation import HeldKey, ResponseOpener, encapsulate_request
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms
+from seclude.padding import is_bucket
 
 NOW = 1_750_000_000.0
 KEY = PrivateKey.generate(hpke.KEM_X25519)
@@ -133,3 +135,35 @@ def test_a_failure_of_ours_is_sealed_and_says_nothing() -> None:
 def test_an_opened_request_shows_nothing_of_itself() -> None:
     data, _ = sealed()
     assert "cat" not in repr(open_request(data, HELD, unseen))
+
+
+def of_length(octets: int) -> Callable[[bhttp.Request], bhttp.Response]:
+    return lambda _: bhttp.Response(200, (), bytes(octets))
+
+
+def test_an_answer_is_in_its_bucket() -> None:
+    data, opener = sealed()
+    sizes = set()
+    for length in (0, 1, 500, 990):
+        data, opener = sealed()
+        answer = answer_request(open_request(data, HELD, unseen), of_length(length), NOW)
+        assert is_bucket(len(opener.open(answer)))
+        sizes.add(len(answer))
+    data, opener = sealed(bhttp.Field(b"date", b"nonsense"))
+    sizes.add(len(answer_request(open_request(data, HELD, unseen), echo, NOW)))  # an error looks like a short answer
+    assert len(sizes) == 1
+
+
+def test_events_for_who_did_not_ask_in_chunks_are_one_answer() -> None:
+    def made(_: bhttp.Request) -> Events:
+        def produce(emit: Emit) -> None:
+            emit(event("a", b"1"))
+            raise ValueError(SECRET)
+
+        return Events(produce)
+
+    data, opener = sealed()
+    answer = bhttp.parse_response(opener.open(answer_request(open_request(data, HELD, unseen), made, NOW)))
+    assert bhttp.get(answer.fields, b"content-type") == b"text/event-stream"
+    assert answer.content.startswith(b"event: a\ndata: 1\n\nevent: error\ndata: {")
+    assert SECRET not in answer.content

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from inference.answer import Events
 from inference.tasks.router import Tasks
 from seclude.bhttp import Field, Request, Response, get, parse_response, serialize_response
 from seclude.tasks import (
     MAX_REQUEST_BYTES,
     TONES,
+    Highlight,
     Message,
     Problem,
     RewriteRequest,
@@ -44,8 +46,13 @@ class BrokenEncoder(ConstantEncoder):
 
 def ask(path: bytes, content: bytes, *, method: bytes = b"POST", fields: tuple[Field, ...] = (JSON,)) -> Response:
     request = Request(method, b"https", b"ai.example", path, fields, content)
+    return parse_response(serialize_response(handle(request)))
+
+
+def handle(request: Request) -> Response:
     answer = Tasks(ConstantEncoder()).handle(request)
-    return parse_response(serialize_response(answer))
+    assert isinstance(answer, Response)
+    return answer
 
 
 def assert_refused(answer: Response, status: int) -> Problem:
@@ -125,10 +132,28 @@ def test_what_does_not_fit_the_schema_is_refused_without_its_content(path: bytes
 
 def test_a_request_that_is_too_large_is_refused_before_it_is_read() -> None:
     request = Request(b"POST", b"https", b"", SUMMARIZE, (JSON,), b" " * (MAX_REQUEST_BYTES + 1))
-    assert_refused(Tasks(ConstantEncoder()).handle(request), 413)
+    assert_refused(handle(request), 413)
     padded = CHAT + b" " * (MAX_REQUEST_BYTES - len(CHAT))
     request = Request(b"POST", b"https", b"", SUMMARIZE, (JSON,), padded)
-    assert Tasks(ConstantEncoder()).handle(request).status == 200
+    assert handle(request).status == 200
+
+
+def test_a_summary_comes_as_events_to_who_asks_for_them() -> None:
+    fields = (JSON, Field(b"accept", b"text/event-stream"))
+    answer = Tasks(ConstantEncoder()).handle(Request(b"POST", b"https", b"", SUMMARIZE, fields, CHAT))
+    assert isinstance(answer, Events)
+    made: list[bytes] = []
+    answer.produce(made.append)
+    whole = decode(SummarizeResponse, ask(SUMMARIZE, CHAT).content)
+    events = [each.split(b"\n") for each in made]
+    assert [decode(Highlight, event[1].removeprefix(b"data: ")) for event in events[:-1]] == list(whole.highlights)
+    assert events[-1][0] == b"event: summary"
+    assert decode(SummarizeResponse, events[-1][1].removeprefix(b"data: ")) == whole
+
+
+def test_a_refused_request_is_no_stream() -> None:
+    fields = (JSON, Field(b"accept", b"text/event-stream"))
+    assert_refused(ask(SUMMARIZE, b"{}", fields=fields), 400)
 
 
 @pytest.mark.parametrize("cut", range(0, len(CHAT), 7))

@@ -1,4 +1,4 @@
-"""An Oblivious HTTP client with JavaScript's HPKE and Binary HTTP libraries gets an answer through all parties."""
+"""JavaScript's `@hpke/core` and `bhttp-js` under Node.js, as client and as gateway."""
 
 import json
 import shutil
@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Running
+from tests.interop.peers import Peer
+from tests.interop.suite import Suite
 
 HERE = Path(__file__).parent / "node"
-MINIMUM_NODE = 18  # the first with fetch() and WebCrypto as globals
+MINIMUM_NODE = 20  # the first with ReadableStream.from(), of which the client makes a body that is sent as it comes
+
+pytestmark = pytest.mark.timeout(360)
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client with its libraries, installed from the lock file."""
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Peer:
+    """The programs with their libraries, installed from the lock file."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("Node.js or npm is not installed")
@@ -23,34 +26,19 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if int(version.lstrip("v").split(".")[0]) < MINIMUM_NODE:
         pytest.skip(f"Node.js is {version.strip()}, older than {MINIMUM_NODE}")
     folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "client.mjs"):
-        shutil.copy(HERE / name, folder)
+    for path in (*HERE.glob("*.mjs"), *HERE.glob("*.json")):
+        shutil.copy(path, folder)
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return folder / "client.mjs"
+    packages = json.loads((folder / "package.json").read_text())["dependencies"]
+    return Peer(
+        "JavaScript: `@hpke/core`, `bhttp-js`",
+        f"{packages['@hpke/core']}, {packages['bhttp-js']}",
+        (node, str(folder / "client.mjs")),
+        (node, str(folder / "gateway.mjs")),
+    )
 
 
-@pytest.mark.timeout(360)
-@pytest.mark.parametrize("aead", ["aes", "chacha"])
-def test_a_javascript_client_gets_a_summary(client: Path, stack: Running, aead: str) -> None:
-    messages = [{"sender": "Ana", "text": "We decided to meet at 9 on Saturday."}, {"sender": "Ben", "text": "ok!"}]
-    status, body = ask(client, stack, "/v1/summarize", {"messages": messages}, aead)
-    assert status == 200
-    assert body["kind"] == "highlights"
-    assert "9 on Saturday" in str(body["text"])
-
-
-@pytest.mark.timeout(360)
-def test_a_javascript_client_can_read_a_sealed_error(client: Path, stack: Running) -> None:
-    status, body = ask(client, stack, "/v1/rewrite", {"text": "hello", "tone": "funny"}, "aes")
-    assert status == 501
-    assert body["status"] == 501
-
-
-def ask(client: Path, stack: Running, path: str, content: object, aead: str) -> tuple[int, dict[str, object]]:
-    command = ["node", str(client), stack.relay_url, path, json.dumps(content), aead]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    return int(answer["status"]), dict(json.loads(answer["body"]))
+class TestNode(Suite):
+    """With `peer`, everything of the suite."""

@@ -11,7 +11,7 @@ import pytest
 
 from relay.keycache import KeyCache
 from relay.main import Relay
-from seclude.attestation.bundle import Bundle, Core, serialize_bundle, serialize_core
+from seclude.attestation.bundle import Bundle, Core, serialize_bundle, serialize_bundles, serialize_core
 from seclude.daemon.limits import ServerLimits
 from seclude.daemon.log import Log
 from seclude.daemon.server import Server
@@ -31,8 +31,8 @@ def make_keys(key_id: int) -> bytes:
     return serialize_key_configs((KeyConfig(key_id, 0x0020, bytes([key_id]) * 32, (SymmetricAlgorithms(1, 1),)),))
 
 
-def make_bundle(keys: bytes) -> bytes:
-    core = Core("assistant", "ai.example", 7, keys, bytes(32), b"policy")
+def make_bundle(epoch: int, keys: bytes) -> bytes:
+    core = Core("assistant", "ai.example", epoch, keys, bytes(32), b"policy")
     return serialize_bundle(Bundle(serialize_core(core), b"evidence", b""))
 
 
@@ -46,17 +46,26 @@ class Gateway:
     post: Script = SEALED
     get: Script = b""
     keys: bytes = b""
-    bundle: bytes = b""
+    bundles: bytes = b""
+    caching: bytes = b""
+    """The Cache-Control field of both, as a line."""
     posts: list[bytes] = field(default_factory=list)
     gets: list[bytes] = field(default_factory=list)
     cancelled: int = 0
     address: str = ""
 
     def publish(self, key_id: int) -> None:
-        """Publish a bundle whose keys have this identifier."""
+        """Publish keys of this identifier for now, and those of the next epoch."""
         self.keys = make_keys(key_id)
-        self.bundle = make_bundle(self.keys)
-        self.get = http(200, "application/seclude-key-bundle", self.bundle)
+        self.bundles = serialize_bundles([make_bundle(7, self.keys), make_bundle(8, make_keys(key_id + 2))])
+        self.get = self.give
+
+    async def give(self, streams: Streams) -> None:
+        """Answer with what was asked for last."""
+        if b"ohttp-keys" in self.gets[-1]:
+            streams[1].write(http(200, "application/ohttp-keys", self.keys, self.caching))
+        else:
+            streams[1].write(http(200, "application/seclude-key-bundles", self.bundles, self.caching))
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -86,7 +86,7 @@ async def test_a_body_up_to_the_limit_arrives_whole(relay: "Running", gateway: "
             % (PATH, KIND),
             400,
         ),
-        (post(b"x").replace(b"message/ohttp-req", b"message/ohttp-chunked-req"), 415),
+        (post(b"x").replace(b"message/ohttp-req", b"message/ohttp-chunked-res"), 415),
         (post(b"x").replace(KIND, b""), 415),
         (post(b"x").replace(PATH, b"/"), 404),
         (post(b"x").replace(PATH, b"/.well-known/x/../ohttp-gateway"), 404),
@@ -252,9 +252,87 @@ async def test_no_request_for_keys_reaches_the_gateway_and_all_answers_are_equal
     assert len(answers) == 1
     (status, _, body) = answers.pop()
     assert (status, body) == (200, gateway.keys)
-    assert len(gateway.gets) == 1
+    assert len(gateway.gets) == 2, "its own, for the bundles and for the list"
 
 
 async def test_the_bundle_is_served_to_those_who_ask_for_it(relay: "Running", gateway: "Gateway") -> None:
-    status, fields, body = parse(await relay.talk(get(b"Accept: application/seclude-key-bundle\r\n")))
-    assert (status, fields["content-type"], body) == (200, "application/seclude-key-bundle", gateway.bundle)
+    status, fields, body = parse(await relay.talk(get(b"Accept: application/seclude-key-bundles\r\n")))
+    assert (status, fields["content-type"], body) == (200, "application/seclude-key-bundles", gateway.bundles)
+
+
+CHUNKED_HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: message/ohttp-chunked-req\r\n" % PATH
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: message/ohttp-chunked-res\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def answer_in_pieces(streams: "Streams") -> None:
+    _, writer = streams
+    writer.write(STREAM_HEAD + b"3\r\none\r\n")
+    await asyncio.sleep(0.2)
+    writer.write(b"3\r\ntwo\r\n0\r\n\r\n")
+    await writer.drain()
+
+
+async def test_an_answer_in_chunks_is_passed_on_as_it_comes(relay: "Running", gateway: "Gateway") -> None:
+    gateway.post = answer_in_pieces
+    reader, writer = await relay.connect()
+    writer.write(CHUNKED_HEAD + b"Content-Length: 7\r\n\r\nchunked")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"Incremental: ?1\r\n" in head
+    assert b"Content-Type: message/ohttp-chunked-res\r\n" in head
+    assert await reader.readexactly(8) == b"3\r\none\r\n"
+    began = asyncio.get_running_loop().time()
+    assert await reader.readexactly(13) == b"3\r\ntwo\r\n0\r\n\r\n"
+    assert asyncio.get_running_loop().time() - began > 0.1
+    assert b"Incremental: ?1\r\n" in gateway.posts[0]
+    assert b"Content-Type: message/ohttp-chunked-req\r\n" in gateway.posts[0]
+
+
+async def test_a_request_in_chunks_is_passed_on_from_its_first_octet(relay: "Running", gateway: "Gateway") -> None:
+    arrived = asyncio.Event()
+
+    async def hear(streams: "Streams") -> None:
+        reader, writer = streams
+        assert await reader.readexactly(8) == b"3\r\none\r\n"
+        arrived.set()
+        assert await reader.readexactly(13) == b"3\r\ntwo\r\n0\r\n\r\n"
+        writer.write(STREAM_HEAD + b"2\r\nok\r\n0\r\n\r\n")
+
+    gateway.post = hear
+    reader, writer = await relay.connect()
+    writer.write(CHUNKED_HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+    async with asyncio.timeout(5):
+        await arrived.wait()
+    writer.write(b"3\r\ntwo\r\n0\r\n\r\n")
+    assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"2\r\nok\r\n0\r\n\r\n")
+
+
+async def test_a_stream_that_breaks_off_is_broken_off(relay: "Running", gateway: "Gateway") -> None:
+    async def break_off(streams: "Streams") -> None:
+        _, writer = streams
+        writer.write(STREAM_HEAD + b"3\r\none\r\n")
+        await writer.drain()
+        writer.close()
+
+    gateway.post = break_off
+    data = await relay.talk(CHUNKED_HEAD + b"Content-Length: 7\r\n\r\nchunked")
+    assert not data.endswith(b"0\r\n\r\n")
+
+
+async def test_a_request_in_chunks_has_no_whole_answer(relay: "Running", gateway: "Gateway") -> None:
+    head = CHUNKED_HEAD + b"Connection: close\r\nContent-Length: 7\r\n\r\nchunked"
+    assert parse(await relay.talk(head))[0] == 502
+
+
+async def test_a_stream_may_take_longer_than_an_answer(relay: "Running", gateway: "Gateway") -> None:
+    async def slow(streams: "Streams") -> None:
+        _, writer = streams
+        writer.write(STREAM_HEAD)
+        for _ in range(8):  # the relay of these tests gives an answer half a second
+            writer.write(b"1\r\nx\r\n")
+            await asyncio.sleep(0.1)
+        writer.write(b"0\r\n\r\n")
+
+    gateway.post = slow
+    data = await relay.talk(CHUNKED_HEAD + b"Connection: close\r\nContent-Length: 7\r\n\r\nchunked")
+    assert data.endswith(b"0\r\n\r\n")
+    assert data.count(b"1\r\nx\r\n") == 8

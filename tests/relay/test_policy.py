@@ -8,6 +8,7 @@ import pytest
 from relay.policy import Forward, Serve, admit, check_length, passes, rebuild
 from seclude.daemon.messages import Request, Response, UpstreamResponse
 from seclude.errors import OHTTP_KEY, DecodeError, MediaTypeError, PeerError, TooLargeError
+from seclude.ohttp.media import OHTTP_CHUNKED_REQ, OHTTP_REQ
 
 PATH = "/.well-known/ohttp-gateway"
 POST = Request("POST", PATH, "message/ohttp-req", None, 10, None)  # type: ignore[arg-type] # admit() reads no body
@@ -19,9 +20,10 @@ def problem(status: int, body: bytes, kind: str = "application/problem+json", re
 
 
 def test_a_post_of_an_encapsulated_request_is_forwarded() -> None:
-    assert admit(POST, 100) == Forward()
-    assert admit(replace(POST, content_length=None), 100) == Forward()
-    assert admit(replace(POST, content_type="Message/OHTTP-Req"), 100) == Forward()
+    assert admit(POST, 100) == Forward(OHTTP_REQ)
+    assert admit(replace(POST, content_length=None), 100) == Forward(OHTTP_REQ)
+    assert admit(replace(POST, content_type="Message/OHTTP-Req"), 100) == Forward(OHTTP_REQ)
+    assert admit(replace(POST, content_type="message/ohttp-chunked-req"), 100) == Forward(OHTTP_CHUNKED_REQ)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_there_are_two_methods(method: str) -> None:
         "message/ohttp-req2",
         "xmessage/ohttp-req",
         "message/ohttp-res",
-        "message/ohttp-chunked-req",
+        "message/ohttp-chunked-res",
         "*/*",
         "text/plain; message/ohttp-req",
         "application/octet-stream",
@@ -64,7 +66,7 @@ def test_the_media_type_is_compared_whole(kind: str | None) -> None:
 def test_a_request_is_neither_empty_nor_over_the_limit(length: int, error: type[PeerError] | None) -> None:
     if error is None:
         check_length(length, 100)
-        assert admit(replace(POST, content_length=length), 100) == Forward()
+        assert admit(replace(POST, content_length=length), 100) == Forward(OHTTP_REQ)
         return
     with pytest.raises(error):
         check_length(length, 100)
@@ -78,7 +80,7 @@ def test_a_request_is_neither_empty_nor_over_the_limit(length: int, error: type[
         (None, "application/ohttp-keys"),
         ("*/*", "application/ohttp-keys"),
         ("application/ohttp-keys", "application/ohttp-keys"),
-        ("application/seclude-key-bundle", "application/seclude-key-bundle"),
+        ("application/seclude-key-bundles", "application/seclude-key-bundles"),
     ],
 )
 def test_keys_are_served_by_accept(accept: str | None, served: str) -> None:
@@ -92,12 +94,23 @@ def test_other_representations_are_not_acceptable() -> None:
 
 
 def test_a_sealed_answer_passes() -> None:
-    assert passes(200, "message/ohttp-res") == "message/ohttp-res"
+    assert passes(OHTTP_REQ, 200, "message/ohttp-res") == "message/ohttp-res"
+    assert passes(OHTTP_CHUNKED_REQ, 200, "message/ohttp-chunked-res") == "message/ohttp-chunked-res"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(201, "message/ohttp-res"), (200, "text/html"), (200, "")])
-def test_no_other_answer_passes(status: int, kind: str) -> None:
-    assert passes(status, kind) is None
+@pytest.mark.parametrize(
+    ("asked", "status", "kind"),
+    [
+        (OHTTP_REQ, 201, "message/ohttp-res"),
+        (OHTTP_REQ, 200, "text/html"),
+        (OHTTP_REQ, 200, ""),
+        (OHTTP_REQ, 200, "message/ohttp-chunked-res"),
+        (OHTTP_CHUNKED_REQ, 200, "message/ohttp-res"),
+        (OHTTP_CHUNKED_REQ, 201, "message/ohttp-chunked-res"),
+    ],
+)
+def test_no_other_answer_passes(asked: str, status: int, kind: str) -> None:
+    assert passes(asked, status, kind) is None
 
 
 @pytest.mark.parametrize(

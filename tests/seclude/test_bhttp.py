@@ -409,7 +409,7 @@ def test_control_data_is_read_at_its_limit_and_refused_above_it(part: str) -> No
 
 
 def test_the_limits_that_hold_where_none_are_given() -> None:
-    at = Response(200, content=bytes(DEFAULT_LIMITS.content_bytes))
+    at = Response(200, content=bytes(DEFAULT_LIMITS.most_content))
     assert_at_limit(at, replace(at, content=at.content + b"\0"), DEFAULT_LIMITS)
     line = (Field(b"a", b"b"),)
     most = DEFAULT_LIMITS.fields

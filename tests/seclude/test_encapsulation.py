@@ -264,3 +264,27 @@ def test_nothing_secret_is_shown() -> None:
     for secret in (b"question", KEY.private_bytes()):
         assert repr(secret)[2:-1] not in shown
         assert secret.hex() not in shown
+
+
+def test_a_key_that_was_erased_on_the_way_is_unknown() -> None:
+    key = PrivateKey.generate(KEM_X25519)
+    config = KeyConfig(1, KEM_X25519, key.public_key, (AES,))
+    keys = {1: HeldKey(config, key)}
+    request, _ = encapsulate_request(config, b"question")
+    key.erase()
+    with pytest.raises(UnknownKeyError):
+        decapsulate(request, keys)
+
+
+@pytest.mark.parametrize("aead", [AEAD_AES_128_GCM, AEAD_CHACHA20_POLY1305])
+def test_x_wing_protects_a_request_and_its_response(aead: int) -> None:
+    key = PrivateKey.generate(hpke.KEM_XWING)
+    config = KeyConfig(1, key.kem, key.public_key, (SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, aead),))
+    request, opener = encapsulate_request(config, b"question", aead=aead)
+    assert len(request) == 7 + 1120 + len(b"question") + 16
+    opened = decapsulate(request, {1: HeldKey(config, key)})
+    assert (opened.message, opened.enc) == (b"question", request[7:1127])
+    assert opener.open(opened.sealer.seal(b"answer")) == b"answer"
+    for cut in (7, 1000, 1126, 1127, 1142):
+        with pytest.raises(DecodeError, match="truncated"):
+            decapsulate(request[:cut], {1: HeldKey(config, key)})

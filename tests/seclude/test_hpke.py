@@ -17,6 +17,7 @@ from seclude.hpke import (
     AEAD_CHACHA20_POLY1305,
     KDF_HKDF_SHA256,
     KEM_X25519,
+    KEM_XWING,
     MAX_AEAD_BYTES,
     MAX_SEQUENCE,
     PrivateKey,
@@ -200,7 +201,9 @@ def test_keys_of_a_wrong_length_are_refused(length: int) -> None:
         PrivateKey.from_bytes(KEM_X25519, bytes(length))
 
 
-@pytest.mark.parametrize("ids", [(0x0010, 1, 1), (0x647A, 1, 1), (0x0020, 2, 1), (0x0020, 1, 2), (0x0020, 1, 0xFFFF)])
+@pytest.mark.parametrize(
+    "ids", [(0x0010, 1, 1), (0x647A, 0x11, 3), (0x0020, 2, 1), (0x0020, 1, 2), (0x0020, 1, 0xFFFF)]
+)
 def test_a_suite_that_we_do_not_implement_does_not_exist(ids: tuple[int, int, int]) -> None:
     with pytest.raises(UsageError):
         Suite(*ids)
@@ -213,11 +216,10 @@ def test_a_private_key_of_another_kem_does_not_exist() -> None:
         PrivateKey.from_bytes(0x0010, bytes(32))
 
 
-def test_a_private_key_that_claims_another_kem_is_not_used() -> None:
+def test_a_private_key_of_another_kem_is_not_used() -> None:
     other = PrivateKey.generate(KEM_X25519)
-    object.__setattr__(other, "kem", 0x647A)
-    with pytest.raises(UsageError):
-        setup_recipient(AES, other, bytes(32), b"")
+    with pytest.raises(UsageError, match="another kem"):
+        setup_recipient(Suite(KEM_XWING, KDF_HKDF_SHA256, AEAD_AES_128_GCM), other, bytes(1120), b"")
 
 
 def test_the_sizes_of_the_suites_are_those_of_rfc_9180() -> None:

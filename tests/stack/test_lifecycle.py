@@ -53,7 +53,7 @@ def test_stack_json_says_what_is_true(rough: Running) -> None:
     assert set(facts) == {"relay_url", "gateway_url", "workers", "admin", "origin", "trust_file", "pids"}
     assert isinstance(facts["workers"], list)
     trust = load_trust(rough.trust)
-    assert (trust.relay, trust.origin) == (facts["relay_url"], facts["origin"])
+    assert (trust.relays, trust.origin) == ((facts["relay_url"],), facts["origin"])
     assert set(pids(rough)) == set(PARTIES)
     addresses = dict(zip(PARTIES, (*facts["workers"], facts["gateway_url"], facts["relay_url"]), strict=True))
     for party, pid in pids(rough).items():
@@ -149,7 +149,7 @@ def test_parties_that_are_down_are_named_in_one_sentence(rough: Running) -> None
     try:
         for party, sentence in (
             ("gateway", "seclude: the gateway cannot be reached through the relay; try again later"),
-            ("relay", "seclude: the relay cannot be reached; check the network and `relay` in the trust file"),
+            ("relay", "seclude: the relay cannot be reached; check the network and `relays` in the trust file"),
         ):
             os.kill(before[party], signal.SIGKILL)
             eventually(lambda party=party: not is_alive(before[party]), 5, f"{party} gone")  # type: ignore[misc]

@@ -261,8 +261,8 @@ class TestTrust:
             ("origin", "origin =", "trust file is not TOML"),
             ("origin", "", "trust file: Object missing required field `origin`"),
             ("origin", 'origin = "a"\ncolour = 7', "trust file: Object contains unknown field `colour`"),
-            ("relay", 'relay = "http://192.0.2.1/"', "trust file: relay must be https"),
-            ("relay", 'relay = "https://[::1"', "trust file: relay must be https"),
+            ("relays", 'relays = ["http://192.0.2.1/"]', "trust file: relays must be https"),
+            ("relays", 'relays = ["https://[::1"]', "trust file: relays must be https"),
             ("period_seconds", "period_seconds = 99999999", "period_seconds is not between"),
             ("simulated_roots", 'simulated_roots = ["é"]\nx = [', "trust file: evidence.simulated_roots must be"),
             ("measurements", 'measurements = ["xy"]\nx = [', "trust file: evidence.measurements must be"),
@@ -273,7 +273,8 @@ class TestTrust:
     ) -> None:
         text = stack.trust.read_text()
         start = text.index(f"{line} =")
-        end = text.index("]", start) + 1 if line in ("simulated_roots", "measurements") else text.index("\n", start)
+        listed = line in ("relays", "simulated_roots", "measurements")
+        end = text.index("]", start) + 1 if listed else text.index("\n", start)
         broken = tmp_path / "trust.toml"
         broken.write_text(text[:start] + instead.partition("\nx")[0] + text[end:])
         assert refused(stack.seclude("verify", "--trust", str(broken)), 2).startswith(f"seclude: {sentence}")
@@ -286,10 +287,10 @@ class TestTrust:
         self, stack: Running, trust: Trust, tmp_path: Path, closed: str
     ) -> None:
         elsewhere = tmp_path / "trust.toml"
-        elsewhere.write_text(render_trust(msgspec.structs.replace(trust, relay=f"http://{closed}/")))
+        elsewhere.write_text(render_trust(msgspec.structs.replace(trust, relays=(f"http://{closed}/",))))
         for arguments in (["verify"], ["summarize", str(CHAT)], ["rewrite", DRAFT]):
             line = refused(stack.seclude(*arguments, "--trust", str(elsewhere)), 1)
-            assert line == "seclude: the relay cannot be reached; check the network and `relay` in the trust file"
+            assert line == "seclude: the relay cannot be reached; check the network and `relays` in the trust file"
 
 
 class TestSDK:
@@ -311,7 +312,7 @@ class TestSDK:
         assert refusal.value.status == 400
 
     async def test_a_request_that_is_too_large_stays_on_the_device(self, trust: Trust, closed: str) -> None:
-        nowhere = msgspec.structs.replace(trust, relay=f"http://{closed}/")
+        nowhere = msgspec.structs.replace(trust, relays=(f"http://{closed}/",))
         async with Client(nowhere) as client:
             with pytest.raises(TaskError, match="send less") as refusal:
                 await client.summarize([Message(sender="Ana", text="x" * 10_000)] * 200)

@@ -15,9 +15,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deploy.party import Party, module
+from seclude.client.trust import load_trust, render_trust
 from seclude.ohttp.media import GATEWAY_PATH
 from tests.authority import DAY, Authority
 from tests.running import Running
@@ -93,11 +95,8 @@ async def path_over_tls(rough: Running, folder: Path) -> AsyncIterator[Path3]:
         )
         await until_ready(relay)
         trust = folder / "trust.toml"
-        lines = (rough.state / "trust.toml").read_text().splitlines()
-        said = [
-            f'relay = "https://{relay.listen}{GATEWAY_PATH}"' if each.startswith("relay =") else each for each in lines
-        ]
-        trust.write_text("\n".join(said) + "\n")
+        relays = (f"https://{relay.listen}{GATEWAY_PATH}",)
+        trust.write_text(render_trust(msgspec.structs.replace(load_trust(rough.trust), relays=relays, gateway=None)))
         yield Path3(authority, relay, gateway, trust)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from seclude.attestation.bundle import parse_bundle, parse_core
+from seclude.attestation.bundle import parse_bundle, parse_bundles, parse_core
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust, load_trust
 from seclude.daemon.answering import answering
@@ -20,7 +20,7 @@ from seclude.daemon.server import Server
 from seclude.daemon.upstream import Upstream
 from seclude.errors import OHTTP_KEY, BusyError, UpstreamError, VerificationError
 from seclude.ohttp.keyconfig import RequestHeader, parse_key_configs, serialize_request_header
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, OHTTP_KEYS, OHTTP_REQ, PROBLEM
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLES, OHTTP_KEYS, OHTTP_REQ, PROBLEM
 from seclude.tasks import Message
 from tests.running import Running
 from tests.stack.conftest import Answer, ask
@@ -127,15 +127,16 @@ def test_the_configurations_are_the_same_everywhere(stack: Running) -> None:
     relay, gateway = (keys_of(str(stack.facts[f"{hop}_url"]), OHTTP_KEYS) for hop in ("relay", "gateway"))
     assert (relay.status, relay.fields["content-type"]) == (200, OHTTP_KEYS)
     assert relay.body == gateway.body
-    (config,) = parse_key_configs(relay.body)
-    assert (config.key_id, config.kem) == (1, 0x0020)
+    assert [(config.key_id, config.kem) for config in parse_key_configs(relay.body)] == [(0, 0x647A), (1, 0x0020)]
 
 
 def test_the_bundle_is_the_same_everywhere_and_holds_the_same_keys(stack: Running) -> None:
-    relay, gateway = (keys_of(str(stack.facts[f"{hop}_url"]), KEY_BUNDLE) for hop in ("relay", "gateway"))
-    assert (relay.status, relay.fields["content-type"]) == (200, KEY_BUNDLE)
+    relay, gateway = (keys_of(str(stack.facts[f"{hop}_url"]), KEY_BUNDLES) for hop in ("relay", "gateway"))
+    assert (relay.status, relay.fields["content-type"]) == (200, KEY_BUNDLES)
     assert relay.body == gateway.body
-    assert parse_core(parse_bundle(relay.body).core).key_configs == keys_of(stack.relay_url).body
+    bundles = parse_bundles(relay.body)
+    assert list(bundles) == [0, 1], "the epoch of now, and the one that is announced"
+    assert parse_core(parse_bundle(bundles[0]).core).key_configs == keys_of(stack.relay_url).body
 
 
 @pytest.mark.parametrize("accept", [None, "*/*", "application/*", f"text/html, {OHTTP_KEYS};q=0.1"])
@@ -191,11 +192,11 @@ async def through(
     trust: Trust, *, post: Decide = lambda _: None, get: Decide = lambda _: None
 ) -> AsyncIterator[tuple[Client, Between]]:
     """Yield a client whose relay answers some exchanges itself: each decision is told which one it is, from 1."""
-    honest = Upstream(trust.relay.removesuffix(GATEWAY_PATH))
+    honest = Upstream(trust.relays[0].removesuffix(GATEWAY_PATH))
     between = Between(honest, post, get)
     relay = Server(answering(between.handle))
     address = await relay.start("127.0.0.1:0")
-    async with Client(msgspec.structs.replace(trust, relay=f"http://{address}{GATEWAY_PATH}")) as client:
+    async with Client(msgspec.structs.replace(trust, relays=(f"http://{address}{GATEWAY_PATH}",))) as client:
         yield client, between
     await relay.drain(1.0)
     await honest.close()
@@ -226,7 +227,7 @@ async def test_a_key_that_stays_unknown_is_an_error_after_one_retry(trust: Trust
 
 
 async def test_a_refreshed_bundle_is_verified_before_the_retry(trust: Trust) -> None:
-    junk = Response(200, KEY_BUNDLE, b"junk")
+    junk = Response(200, KEY_BUNDLES, b"junk")
     async with through(trust, post=lambda _: STALE, get=lambda number: junk if number == 2 else None) as (client, seen):
         with pytest.raises(VerificationError) as refusal:
             await client.summarize(MESSAGES)

@@ -1,32 +1,38 @@
-// An Oblivious HTTP client (RFC 9458) of another making: HPKE from @hpke/core, Binary HTTP from bhttp-js, the rest here.
-// usage: node client.mjs RELAY_URL PATH JSON_BODY AEAD   prints {"status": n, "body": "..."}
-import { Aes128Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke/core";
-import { Chacha20Poly1305 } from "@hpke/chacha20poly1305";
+// An Oblivious HTTP client of another making: HPKE from @hpke/core, Binary HTTP from bhttp-js, the rest in ohttp.mjs.
+// usage: node client.mjs URL PATH JSON [--chunked] [--aead chacha]   prints {"status": n, "body": "..."}
 import { BHttpDecoder, BHttpEncoder } from "bhttp-js";
-import { webcrypto } from "node:crypto";
+import {
+  AEADS,
+  FORMS,
+  KEYS,
+  X25519,
+  buffer,
+  concat,
+  info,
+  nonceLength,
+  openChunks,
+  responseCipher,
+  sealChunks,
+  suiteFor,
+} from "./ohttp.mjs";
 
-const [relay, path, json, aeadName] = process.argv.slice(2);
-const text = (s) => new TextEncoder().encode(s);
-const concat = (...parts) => new Uint8Array(Buffer.concat(parts.map((p) => Buffer.from(p))));
+const PIECE = 100; // octets of a chunk: several make up even a small message
+const [url, path, json, ...flags] = process.argv.slice(2);
+const chunked = flags.includes("--chunked");
+const form = chunked ? FORMS.chunked : FORMS.whole;
+const aeadId = AEADS[flags.includes("--aead") ? flags[flags.indexOf("--aead") + 1] : "aes"];
 
-// The first X25519 configuration of the application/ohttp-keys list (section 3.2).
-const keys = new Uint8Array(
-  await (await fetch(relay, { headers: { accept: "application/ohttp-keys" } })).arrayBuffer(),
-);
+// The first X25519 configuration of the list (RFC 9458, section 3.2) that offers HKDF-SHA256 with this AEAD.
+const keys = Buffer.from(await (await fetch(url, { headers: { accept: KEYS } })).arrayBuffer());
 let config = null;
-for (let at = 0; at < keys.length; ) {
-  const length = (keys[at] << 8) | keys[at + 1];
-  const entry = keys.slice(at + 2, at + 2 + length);
-  if (config === null && ((entry[1] << 8) | entry[2]) === 0x0020) config = entry;
-  at += 2 + length;
+for (let at = 0; at < keys.length && config === null; at += 2 + keys.readUInt16BE(at)) {
+  const entry = keys.subarray(at + 2, at + 2 + keys.readUInt16BE(at));
+  if (entry.readUInt16BE(1) !== X25519) continue;
+  for (let suite = 37; suite < entry.length; suite += 4) {
+    if (entry.readUInt16BE(suite) === 1 && entry.readUInt16BE(suite + 2) === aeadId) config = entry;
+  }
 }
-if (config === null) throw new Error("no X25519 configuration");
-
-const aeadId = aeadName === "chacha" ? 3 : 1;
-const aead = aeadName === "chacha" ? new Chacha20Poly1305() : new Aes128Gcm();
-const [nk, nn] = aeadName === "chacha" ? [32, 12] : [16, 12];
-const suite = new CipherSuite({ kem: new DhkemX25519HkdfSha256(), kdf: new HkdfSha256(), aead });
-const header = new Uint8Array([config[0], 0x00, 0x20, 0x00, 0x01, 0x00, aeadId]);
+if (config === null) throw new Error("no X25519 configuration with this AEAD");
 
 const request = new Request(`https://target.example${path}`, {
   method: "POST",
@@ -36,32 +42,38 @@ const request = new Request(`https://target.example${path}`, {
 const message = await new BHttpEncoder().encodeRequest(request);
 
 // Section 4.3.
-const recipientPublicKey = await suite.kem.deserializePublicKey(config.slice(3, 35).buffer);
-const sender = await suite.createSenderContext({
-  recipientPublicKey,
-  info: concat(text("message/bhttp request"), [0], header),
-});
+const suite = suiteFor(aeadId);
+const header = new Uint8Array([config[0], 0x00, 0x20, 0x00, 0x01, 0x00, aeadId]);
+const recipientPublicKey = await suite.kem.deserializePublicKey(buffer(config.subarray(3, 35)));
+const sender = await suite.createSenderContext({ recipientPublicKey, info: buffer(info(form, header)) });
 const enc = new Uint8Array(sender.enc);
-const sealed = new Uint8Array(await sender.seal(message));
-const answer = await fetch(relay, {
-  method: "POST",
-  headers: { "content-type": "message/ohttp-req" },
-  body: concat(header, enc, sealed),
-});
-if (answer.status !== 200) throw new Error(`outer status ${answer.status}`);
-const encapsulated = new Uint8Array(await answer.arrayBuffer());
 
-// Section 4.4; the key schedule here is plain HKDF, so WebCrypto's HMAC serves for both steps.
-const hmac = async (key, data) => {
-  const imported = await webcrypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  return new Uint8Array(await webcrypto.subtle.sign("HMAC", imported, data));
-};
-const length = Math.max(nn, nk);
-const secret = new Uint8Array(await sender.export(text("message/bhttp response"), length));
-const nonce = encapsulated.slice(0, length);
-const prk = await hmac(concat(enc, nonce), secret);
-const aeadKey = (await hmac(prk, concat(text("key"), [1]))).slice(0, nk);
-const aeadNonce = (await hmac(prk, concat(text("nonce"), [1]))).slice(0, nn);
-const opened = await aead.createEncryptionContext(aeadKey).open(aeadNonce, encapsulated.slice(length), new Uint8Array());
+async function* body() {
+  yield concat(header, enc);
+  if (chunked) yield* sealChunks(sender, message, PIECE);
+  else yield new Uint8Array(await sender.seal(message));
+}
+
+async function whole(pieces) {
+  const all = [];
+  for await (const piece of pieces) all.push(piece);
+  return concat(...all);
+}
+
+const answer = await fetch(url, {
+  method: "POST",
+  headers: { "content-type": form.request, ...(chunked && { incremental: "?1" }) },
+  ...(chunked ? { body: ReadableStream.from(body()), duplex: "half" } : { body: await whole(body()) }),
+});
+if (answer.status !== 200 || answer.headers.get("content-type") !== form.response) {
+  throw new Error(`outer answer: ${answer.status}, ${answer.headers.get("content-type")}`);
+}
+
+// Section 4.4.
+const encapsulated = new Uint8Array(await answer.arrayBuffer());
+const length = nonceLength(suite);
+const cipher = await responseCipher(suite, sender, form, enc, encapsulated.slice(0, length));
+const sealed = encapsulated.slice(length);
+const opened = chunked ? await openChunks(cipher, sealed) : await cipher.open(sealed);
 const response = new BHttpDecoder().decodeResponse(opened);
 console.log(JSON.stringify({ status: response.status, body: await response.text() }));

@@ -1,0 +1,173 @@
+"""The pool's verified keys, by this device's own clock: fetched once for a slot, and ahead of the next.
+
+A key encrypts in its own slot only, and which slot that is nobody but the device's clock says. What is offered for the
+next epoch is kept unverified and verified when its slot begins, so that no request waits for a fetch then. To have it
+by then, a client that is in use fetches once more before the slot ends, at a moment that nobody can predict: devices
+that came all at once would tell who is in use, and fall on the relays together.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from seclude.attestation.policy import Policy
+from seclude.attestation.verify import Step, TrustedPool, verify_bundle
+from seclude.client.consistency import Agreement, Sightings, agree, ask_all
+from seclude.client.offers import Offer, fetch_offer
+from seclude.client.relays import RANDOM, Endpoint, Relays
+from seclude.errors import BusyError, ConfigError, PolicyError, UpstreamError, VerificationError
+
+# Parts of a period before a slot's end between which the keys of the next are fetched. By the first half every party
+# has them; the last tenth is left for a fetch that is slow.
+AHEAD: Final = (0.5, 0.1)
+
+Observer = Callable[[Step], None]
+
+
+class Keys:
+    """What is known of the pool's keys. Everything is kept in memory, and nothing for longer than its epoch lives."""
+
+    def __init__(self, policy: Policy, relays: Relays, sightings: Sightings, clock: Callable[[], float]) -> None:
+        self._policy = policy
+        self._relays = relays
+        self._sightings = sightings
+        self._clock = clock
+        self._pools: dict[int, TrustedPool] = {}
+        self._unverified: dict[int, bytes] = {}
+        self._planned: set[int] = set()
+        self._fetching: asyncio.Task[TrustedPool] | None = None
+        self._ahead: set[asyncio.Task[None]] = set()
+
+    async def current(self) -> TrustedPool:
+        """Return the verified pool of the present slot, fetched at most once however many ask at once."""
+        pool = self._held()
+        if pool is None:
+            if self._fetching is None or self._fetching.done():
+                self._fetching = asyncio.create_task(self.verify())
+            # Shielded, so that one caller who gives up does not take the answer, or the failure, from the others.
+            pool = await asyncio.shield(self._fetching)
+        self._fetch_ahead(pool.epoch)
+        return pool
+
+    async def verify(self, observe: Observer | None = None) -> TrustedPool:
+        """Fetch the bundles from a relay and verify the present slot's; raises VerificationError with its step."""
+        offers = [await self._relays.fetch(self._fetch)]
+        epoch = self._epoch()
+        seen = self._compare(offers, epoch)
+        return self._trust(self._choose(offers, epoch), seen, observe)
+
+    async def verify_everywhere(
+        self, sources: Sequence[Endpoint], observe: Observer | None = None
+    ) -> tuple[TrustedPool, Agreement]:
+        """Fetch the bundles from every source, compare them all, and verify the present slot's."""
+        offers, failed = await ask_all(sources, self._clock)
+        epoch = self._epoch()
+        seen = self._compare(offers, epoch)
+        bundle = self._choose(offers, epoch)
+        agreement = agree(offers, failed, epoch)
+        return self._trust(bundle, seen, observe), agreement
+
+    def drop(self, pool: TrustedPool) -> None:
+        """Forget a pool that does not answer to its key, unless that was replaced meanwhile."""
+        if self._pools.get(pool.epoch) is pool:
+            del self._pools[pool.epoch]
+
+    async def close(self) -> None:
+        """Drop the keys and end what runs in the background."""
+        running = [*self._ahead, *([self._fetching] if self._fetching is not None else [])]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._pools.clear()
+        self._unverified.clear()
+        self._planned.clear()
+
+    def _epoch(self) -> int:
+        try:
+            return self._policy.slots.epoch_at(self._clock())
+        except ConfigError as exc:
+            raise PolicyError(str(exc), step=10) from exc
+
+    def _held(self) -> TrustedPool | None:
+        """Return the verified pool of the present slot, if what is here is enough for it."""
+        epoch = self._epoch()
+        self._sightings.require_one(epoch)
+        pool = self._pools.get(epoch)
+        if pool is not None and self._clock() < pool.expires_at:
+            return pool
+        bundle = self._unverified.pop(epoch, None)
+        if bundle is not None:
+            with suppress(
+                VerificationError
+            ):  # a relay may have a good one by now; if not, the fetch says what is wrong
+                return self._trust(bundle, self._sightings.digests())
+        return None
+
+    async def _fetch(self, endpoint: Endpoint) -> Offer:
+        return await fetch_offer(endpoint, self._clock)
+
+    def _compare(self, offers: Sequence[Offer], epoch: int) -> Mapping[int, bytes]:
+        """Compare what was offered with all that was seen, keep the next epoch's, and return what was seen before."""
+        seen = self._sightings.digests()
+        self._sightings.compare(offers, _live(epoch))
+        known = self._unverified | _merge(offers)
+        self._unverified = {number: bundle for number, bundle in known.items() if number == epoch + 1}
+        return seen
+
+    def _choose(self, offers: Sequence[Offer], epoch: int) -> bytes:
+        """Return the bundle of the present slot; raises PolicyError of step 10 that says what was offered instead."""
+        self._sightings.require_one(epoch)
+        offered = _merge(offers)
+        if epoch in offered:
+            return offered[epoch]
+        slots = self._policy.slots
+        others = [
+            f"epoch {number} is past its end, which was {_date(slots.end(number))}"
+            if number < epoch
+            else f"epoch {number} has not begun; it starts {_date(slots.start(number))}"
+            for number in sorted(offered)
+        ]
+        raise PolicyError(f"no keys of epoch {epoch}, which is now, were offered: {'; '.join(others)}", step=10)
+
+    def _trust(self, bundle: bytes, seen: Mapping[int, bytes], observe: Observer | None = None) -> TrustedPool:
+        pool = verify_bundle(bundle, self._policy, self._clock(), seen, observe=observe)
+        live = _live(pool.epoch)
+        self._pools = {epoch: held for epoch, held in self._pools.items() if epoch in live} | {pool.epoch: pool}
+        return pool
+
+    def _fetch_ahead(self, epoch: int) -> None:
+        """See to it that the next epoch's keys are fetched once before the slot of this one ends."""
+        now, slots = self._clock(), self._policy.slots
+        earliest, latest = (slots.end(epoch) - part * slots.period_seconds for part in AHEAD)
+        if epoch in self._planned or now > latest:
+            return
+        self._planned = {planned for planned in self._planned if planned in _live(epoch)} | {epoch}
+        task = asyncio.create_task(self._refresh(epoch, RANDOM.uniform(max(now, earliest), latest) - now))
+        self._ahead.add(task)
+        task.add_done_callback(self._ahead.discard)
+
+    async def _refresh(self, epoch: int, delay: float) -> None:
+        await asyncio.sleep(delay)
+        # Whoever asks next meets the same failure and hears of it, and a difference was written down.
+        with suppress(UpstreamError, BusyError, VerificationError):
+            if self._epoch() == epoch:  # or the device slept, and nobody has asked since it woke up
+                self._compare([await self._relays.fetch(self._fetch)], self._epoch())
+
+
+def _live(epoch: int) -> range:
+    """Return the epochs whose keys may exist: the one that still opens, the present, and the one that is announced."""
+    return range(epoch - 1, epoch + 2)
+
+
+def _merge(offers: Sequence[Offer]) -> dict[int, bytes]:
+    return {epoch: bundle for offer in offers for epoch, bundle in offer.bundles.items()}
+
+
+def _date(seconds: int) -> str:
+    """Return a time in words; a time that no calendar holds stays a number."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"second {seconds}"

@@ -1,0 +1,204 @@
+"""Relays of our own making, which hold real keys and may lie; each test of the client puts some before it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import socket
+
+import msgspec
+
+from inference.keyring import Keyring
+from inference.open import answer_request, open_request
+from inference.platform import SimulatedPlatform
+from seclude import bhttp
+from seclude.attestation.bundle import serialize_bundles
+from seclude.attestation.policy import Policy
+from seclude.attestation.slots import Slots
+from seclude.client.sdk import Client
+from seclude.client.trust import EvidenceTable, SlotTable, Trust
+from seclude.daemon.answering import answering
+from seclude.daemon.messages import Request, Response
+from seclude.daemon.server import Server
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLES, OHTTP_RES
+from seclude.tasks import Message, SummarizeResponse, encode
+
+PERIOD = 86_400
+T0 = int(time.time()) - 2 * PERIOD - 1000  # now is in the slot of epoch 2
+NOW = 2
+MEASUREMENT = b"m" * 32
+MESSAGES = (Message(sender="Ana", text="hello"),)
+ANSWER = SummarizeResponse("highlights", "hello", (), 1, 1, 1, "none")
+
+Inner = Callable[[bhttp.Request], bhttp.Response]
+
+
+def summary(_request: bhttp.Request) -> bhttp.Response:
+    return bhttp.Response(200, (bhttp.Field(b"content-type", b"application/json"),), encode(ANSWER))
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets."""
+
+    now: float = field(default_factory=time.time)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Relay:
+    """A relay, a gateway and a worker in one, recording what it was asked."""
+
+    platform: SimulatedPlatform
+    clock: Callable[[], float] = time.time
+    inner: Inner = summary
+    outer: Response | None = None
+    """Given instead of every encapsulated answer."""
+    offered: Response | None = None
+    """Given instead of the bundles."""
+    pause: float = 0.0
+    """Before the bundles are given."""
+    gets: int = 0
+    posts: list[bytes] = field(default_factory=list)
+    inners: list[bhttp.Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Make other keys for the same epochs."""
+        policy = Policy(
+            role="worker",
+            origin="a.example",
+            slots=Slots(t0=T0, period_seconds=PERIOD),
+            measurements=frozenset({MEASUREMENT}),
+            simulated_roots=(self.platform.root,),
+            max_evidence_age_seconds=3 * PERIOD,
+        )
+        self.keyring = Keyring(policy, self.platform, MEASUREMENT)
+        self.bundles()
+
+    def bundles(self) -> dict[int, bytes]:
+        """Return the bundles of the present epoch and the next, and of the one before where it lived already."""
+        now = self.clock()
+        for epoch in (0, 1):
+            self.keyring.birth((int(now) - T0) // PERIOD + epoch, now)
+        return {epoch.number: epoch.bundle for epoch in self.keyring.epochs()}
+
+    def offer(self, *bundles: bytes) -> None:
+        """Give these bundles from now on."""
+        self.offered = Response(200, KEY_BUNDLES, serialize_bundles(bundles))
+
+    def twin(self) -> "Relay":
+        """Return another relay of the same pool."""
+        other = Relay(self.platform, self.clock)
+        other.keyring = self.keyring
+        return other
+
+    async def handle(self, request: Request) -> Response:
+        body = await request.body.read()
+        if request.method == "GET":
+            assert request.accept == KEY_BUNDLES
+            self.gets += 1
+            await asyncio.sleep(self.pause)
+            return self.offered or Response(200, KEY_BUNDLES, serialize_bundles(list(self.bundles().values())))
+        self.posts.append(body)
+        if self.outer is not None:
+            return self.outer
+        opened = open_request(body, self.keyring.keys(self.clock()), self.keyring.insert)
+        return Response(200, OHTTP_RES, answer_request(opened, self.work, self.clock()))
+
+    def work(self, request: bhttp.Request) -> bhttp.Response:
+        self.inners.append(request)
+        return self.inner(request)
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator[str]:
+        """Yield the URL at which it listens."""
+        server = Server(answering(self.handle))
+        address = await server.start("127.0.0.1:0")
+        try:
+            yield f"http://{address}{GATEWAY_PATH}"
+        finally:
+            await server.drain(1.0)
+
+
+def trusting(platform: SimulatedPlatform, *urls: str, gateway: str | None = None, **pins: object) -> Trust:
+    """Return a trust file of these relays, which is right but for `pins`."""
+    root = msgspec.json.decode(msgspec.json.encode(platform.root), type=str)
+    evidence = EvidenceTable(measurements=(MEASUREMENT.hex(),), simulated_roots=(root,), max_age_seconds=3 * PERIOD)
+    evidence = msgspec.structs.replace(evidence, **pins)
+    return Trust("a.example", urls, SlotTable(T0, PERIOD), evidence, gateway=gateway)
+
+
+@asynccontextmanager
+async def asking(
+    *relays: Relay | str,
+    clock: Callable[[], float] = time.time,
+    gateway: Relay | None = None,
+    evidence: Path | None = None,
+    **pins: object,
+) -> AsyncIterator[Client]:
+    """A client of these relays; one that is given as a URL need not answer."""
+    platform = next(relay.platform for relay in relays if isinstance(relay, Relay))
+    async with AsyncExitStack() as stack:
+        urls = [each if isinstance(each, str) else await stack.enter_async_context(each.up()) for each in relays]
+        direct = None if gateway is None else await stack.enter_async_context(gateway.up())
+        trust = trusting(platform, *urls, gateway=direct, **pins)
+        client = await stack.enter_async_context(Client(trust, clock=clock, evidence=evidence))
+        yield client
+
+
+@contextmanager
+def closed() -> Iterator[str]:
+    """A URL at which nobody listens, and nobody else can for as long as the block lasts."""
+    with socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{holder.getsockname()[1]}{GATEWAY_PATH}"
+
+
+@asynccontextmanager
+async def breaking(*, late: bool = False) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """An address that takes requests whole and breaks off, or is `late` for ever; and the methods of what it took."""
+    taken: list[bytes] = []
+    taking: set[asyncio.Task[object] | None] = set()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taking.add(asyncio.current_task())
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")), 0)
+        await reader.readexactly(length)
+        taken.append(head.split(b" ")[0])
+        if late:
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"{host}:{port}", taken
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.gather(*(task for task in taking if task is not None))
+
+
+class InOrder:
+    """Draws what a test can foretell: relays in the order of the trust file, and the earliest moment."""
+
+    def __init__(self) -> None:
+        self.reverse = False
+        self.bounds: list[tuple[float, float]] = []
+        self.moment: Callable[[float, float], float] = lambda earliest, _latest: earliest
+
+    def sample(self, population: tuple[object, ...], k: int) -> list[object]:
+        return list(population[::-1] if self.reverse else population)[:k]
+
+    def uniform(self, earliest: float, latest: float) -> float:
+        self.bounds.append((earliest, latest))
+        return self.moment(earliest, latest)
