@@ -47,7 +47,7 @@ from seclude.tasks import (
 )
 
 
-async def _summary_of(answer: Streaming) -> AsyncIterator[Highlight | SummarizeResponse]:
+async def summary_of(answer: Streaming) -> AsyncIterator[Highlight | SummarizeResponse]:
     """Yield what the events of a summary say; raises where the last of them is missing or is an error."""
     reader, summary = EventReader(), None
     async for piece in answer.content():
@@ -159,7 +159,7 @@ class Client:
             message = self._inner(SUMMARIZE_PATH, content, date, accept=EVENT_STREAM)
             async with ask_streaming(self._keys, self._relays, message) as answer:
                 if answer.head.status == 200:
-                    async for each in _summary_of(answer):
+                    async for each in summary_of(answer):
                         yield each
                     return
                 refused = bhttp.Response(answer.head.status, answer.head.fields, await answer.read())

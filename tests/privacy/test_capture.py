@@ -1,93 +1,33 @@
 """Every byte at the relay's and the gateway's sockets, every log and every metric, while a canary passes.
 
-The device connects from 127.77.0.1. Taps between the processes record; no daemon knows of them.
+The device connects from 127.77.0.1.
 """
 
-import asyncio
 import base64
 import contextlib
 import os
 import re
 import tempfile
 import time
-import urllib.request
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from deploy.party import Party
-from deploy.stack import Stack
 from deploy.tap import Tap
 from seclude.client.sdk import Client
-from seclude.client.trust import Trust
 from seclude.errors import TaskError
-from seclude.tasks import Message
+from seclude.tasks import Message, SummarizeResponse
+from tests.privacy.conftest import DEVICE, Watched
 
 CANARY = "wombat-7f3a-quince"
 SENDER = "Zenobia-51c8"
-DEVICE = "127.77.0.1"
-
 MAX_SEARCHED = 1 << 26  # octets; larger files that are written to meanwhile are other programs'
 
 MESSAGES = (
     Message(sender=SENDER, text=f"We decided to meet at 9 on Saturday, the word is {CANARY}."),
     Message(sender="Ben", text="I'll bring 20 euros."),
 )
-
-
-@dataclass
-class Watched:
-    """A stack with a tap in front of every party."""
-
-    stack: Stack
-    taps: dict[str, Tap] = field(default_factory=dict)
-
-    @property
-    def trust(self) -> Trust:
-        assert self.stack.trust is not None
-        return self.stack.trust
-
-    def behind_relay(self) -> bytes:
-        """Everything recorded on the far side of the relay, in both directions."""
-        return b"".join(piece.data for name, tap in self.taps.items() if name != "relay" for piece in tap.pieces)
-
-    def everywhere(self) -> bytes:
-        return b"".join(piece.data for tap in self.taps.values() for piece in tap.pieces)
-
-    def logs(self) -> bytes:
-        return b"".join(path.read_bytes() for path in sorted(self.stack.state.glob("*.log")))
-
-    async def metrics(self) -> bytes:
-        pages = [
-            asyncio.to_thread(_fetch, f"http://{party.admin}{path}")
-            for party in self.stack.parties.values()
-            for path in ("/metrics", "/readyz", "/version")
-        ]
-        return b"".join(await asyncio.gather(*pages))
-
-
-def _fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url) as page:
-        return bytes(page.read())
-
-
-@pytest.fixture
-async def watched(model: Path, tmp_path: Path) -> AsyncIterator[Watched]:
-    taps: dict[str, Tap] = {}
-
-    async def wrap(name: str, address: str) -> str:
-        host, _, port = address.rpartition(":")
-        taps[name] = await Tap.open((host, int(port)), source=DEVICE if name == "relay" else None)
-        return taps[name].address
-
-    stack = Stack(tmp_path / "state", 2, model, wrap=wrap)
-    await stack.start()
-    yield Watched(stack, taps)
-    await stack.stop()
-    for tap in taps.values():
-        await tap.close()
 
 
 def relay_saw(watched: Watched) -> str:
@@ -103,7 +43,10 @@ async def test_the_canary_is_nowhere_and_the_address_is_not_behind_the_relay(wat
         ports = device_ports(watched)
         with pytest.raises(TaskError):
             await client.rewrite(CANARY, "funny")
+        streamed = [each async for each in client.summarize_stream(MESSAGES)]
     assert CANARY in answer.text, "the canary must have been processed, or its absence proves nothing"
+    assert isinstance(streamed[-1], SummarizeResponse)
+    assert CANARY in streamed[-1].text
     assert ports, "the device must have been seen connecting from its address, or the address proves nothing"
 
     logs, metrics = watched.logs(), await watched.metrics()
