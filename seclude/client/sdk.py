@@ -9,7 +9,7 @@ not trusted: it can make a request fail, or start one retry with a fresh encapsu
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -147,7 +147,7 @@ class Client:
 
     async def summarize_stream(
         self, messages: Sequence[Message], *, max_highlights: int | None = None
-    ) -> AsyncIterator[Highlight | SummarizeResponse]:
+    ) -> AsyncGenerator[Highlight | SummarizeResponse, None]:
         """Yield each highlight when it is chosen, and the whole summary at the end; raises as `summarize` does.
 
         A stream that ends without the summary was cut short, and raises UpstreamError.

@@ -8,7 +8,7 @@ One background thread runs one event loop for the life of the client; every call
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -18,7 +18,7 @@ from seclude.attestation.verify import Step, TrustedPool
 from seclude.client.consistency import Agreement
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust
-from seclude.tasks import Message, RewriteResponse, SummarizeResponse, Tone
+from seclude.tasks import Highlight, Message, RewriteResponse, SummarizeResponse, Tone
 
 T = TypeVar("T")
 
@@ -75,6 +75,21 @@ class SyncClient:
     def summarize(self, messages: Sequence[Message], *, max_highlights: int | None = None) -> SummarizeResponse:
         """Return the highlights of a chat, oldest message first."""
         return self._run(self._client.summarize(messages, max_highlights=max_highlights))
+
+    def summarize_stream(
+        self, messages: Sequence[Message], *, max_highlights: int | None = None
+    ) -> Iterator[Highlight | SummarizeResponse]:
+        """Yield each highlight when it is chosen, and the whole summary at the end."""
+        stream = self._client.summarize_stream(messages, max_highlights=max_highlights)
+
+        async def following() -> Highlight | SummarizeResponse | None:
+            return await anext(stream, None)
+
+        try:
+            while (each := self._run(following())) is not None:
+                yield each
+        finally:
+            self._run(stream.aclose())
 
     def rewrite(self, text: str, tone: Tone) -> RewriteResponse:
         """Return a suggestion for a text."""

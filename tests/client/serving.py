@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,8 @@ from socket import socket
 
 import msgspec
 
+from inference.answer import EVENTS_FIELDS, run_task
+from inference.chunked import Opening
 from inference.keyring import Keyring
 from inference.open import answer_request, open_request
 from inference.platform import SimulatedPlatform
@@ -17,12 +19,13 @@ from seclude import bhttp
 from seclude.attestation.bundle import serialize_bundles
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
+from seclude.bhttp_stream import ResponseWriter
 from seclude.client.sdk import Client
 from seclude.client.trust import EvidenceTable, SlotTable, Trust
 from seclude.daemon.answering import answering
-from seclude.daemon.messages import Request, Response
+from seclude.daemon.messages import Request, Response, Streamed
 from seclude.daemon.server import Server
-from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLES, OHTTP_RES
+from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLES, OHTTP_CHUNKED_REQ, OHTTP_CHUNKED_RES, OHTTP_RES
 from seclude.tasks import Message, SummarizeResponse, encode
 
 PERIOD = 86_400
@@ -56,6 +59,8 @@ class Relay:
     platform: SimulatedPlatform
     clock: Callable[[], float] = time.time
     inner: Inner = summary
+    events: tuple[bytes, ...] = ()
+    """What a streamed answer says."""
     outer: Response | None = None
     """Given instead of every encapsulated answer."""
     offered: Response | None = None
@@ -99,7 +104,7 @@ class Relay:
         other.keyring = self.keyring
         return other
 
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: Request) -> Response | Streamed:
         body = await request.body.read()
         if request.method == "GET":
             assert request.accept == KEY_BUNDLES
@@ -109,8 +114,26 @@ class Relay:
         self.posts.append(body)
         if self.outer is not None:
             return self.outer
+        if request.media_type == OHTTP_CHUNKED_REQ:
+            return Streamed(OHTTP_CHUNKED_RES, self.in_chunks(body))
         opened = open_request(body, self.keyring.keys(self.clock()), self.keyring.insert)
         return Response(200, OHTTP_RES, answer_request(opened, self.work, self.clock()))
+
+    async def in_chunks(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """Answer in a chunk for each of `events`, or whole where there are none."""
+        opening = Opening(self.keyring.keys(self.clock()), self.keyring.insert)
+        opening.feed(body)
+        opened = opening.finish()
+        answer = run_task(opened.parse, opened.failure, self.work, self.clock())
+        assert isinstance(answer, bhttp.Response)
+        if answer.status != 200 or not self.events:
+            yield opened.sealer.finish(bhttp.serialize_response(answer))
+            return
+        writer = ResponseWriter(200, EVENTS_FIELDS)
+        yield opened.sealer.seal(writer.head())
+        for each in self.events:
+            yield opened.sealer.seal(writer.content(each))
+        yield opened.sealer.finish(writer.end())
 
     def work(self, request: bhttp.Request) -> bhttp.Response:
         self.inners.append(request)
