@@ -534,3 +534,27 @@ async def test_while_nothing_is_published_there_are_no_keys(build: Build) -> Non
         assert (await handle(house.gateway, get(KEY_BUNDLES))).status == 200
         house.clock.now += PERIOD
     assert [(answer.status, answer.fields) for answer in answers] == [(503, (("Retry-After", "1"),))] * 2
+
+
+async def test_a_request_that_is_too_long_to_be_kept_has_one_worker(trio: House) -> None:
+    for fake in trio.fakes:
+        fake.behaviour = "close"
+    short = await ask(trio, encapsulated(NOW, gateway.route.MAX_KEPT - 7))
+    assert (short.status, sum(seen(trio)), trio.retries) == (502, 3, 2)
+    await trio.settle()
+    long = await ask(trio, encapsulated(NOW, gateway.route.MAX_KEPT))
+    assert (long.status, sum(seen(trio)), trio.retries) == (502, 4, 2)
+
+
+async def test_a_request_in_chunks_names_its_media_type_to_the_worker(pair: House) -> None:
+    for fake in pair.fakes:
+        fake.raw = http(200, "message/ohttp-chunked-res", ANSWER)
+        fake.behaviour = "raw"
+    body = encapsulated(NOW)
+    response = await handle(pair.gateway, post(body, content_type="message/ohttp-chunked-req"))
+    assert (response.status, response.body) == (200, ANSWER)
+    (received,) = [request for fake in pair.fakes for request in fake.paths("/ohttp")]
+    fields = {line.split(b":")[0].lower(): line for line in received.head.split(b"\r\n")[1:-2]}
+    assert fields.keys() == {b"host", b"content-type", b"content-length", b"incremental"}
+    assert fields[b"content-type"].endswith(b": message/ohttp-chunked-req")
+    assert (await ask(pair, body)).status == 409, "the same `enc` in another form is a copy all the same"
