@@ -64,7 +64,7 @@ class Direct:
             content,
         )
         if request.accept == EVENT_STREAM:
-            line = Line(self._pace)
+            line = Line()
             job = asyncio.ensure_future(self._runner.run(self._make, inner, line))
             return Streamed(EVENT_STREAM, paced(line, job, Clear(), self._pace))
         answer = await self._runner.run(self._task, inner)

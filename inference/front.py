@@ -103,7 +103,7 @@ class Front:
 
     def _answer(self, opened: OpenedChunks) -> Streamed:
         self._runner.require_room()  # while it was on its way others may have taken it
-        line = Line(self._pace)
+        line = Line()
         job = asyncio.ensure_future(self._runner.run(answer_chunked, opened, self._task, self._clock(), line))
         return Streamed(OHTTP_CHUNKED_RES, paced(line, job, opened.sealer, self._pace), AT_ONCE)
 

@@ -18,9 +18,10 @@ from inference.runner import stop_if_given_up
 from seclude.bhttp_stream import ResponseWriter, content_overhead
 from seclude.errors import UsageError
 
-LINE_CHUNKS: Final = 4  # how far a task may be ahead of what has left, in chunks
+# Octets by which a task may be ahead of what has left: more than the longest summary has, so that a thread is free when
+# its model is done. With 32 in flight, 8 MiB.
+LINE_BYTES: Final = 1 << 18
 LOOK_SECONDS: Final = 0.5  # how often a task that waits for room looks whether anybody still waits for it
-HEAD_ROOM: Final = 256  # octets of the first chunk that the head of the answer may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,10 @@ class Sealer(Protocol):
 class Line:
     """Events from the task's thread to the loop, in order, with a bound."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.begun: Final[asyncio.Future[None]] = self._loop.create_future()
         """Done when the task has accepted the request."""
-        self._room = pace.chunk_bytes * LINE_CHUNKS
         self._events: deque[bytes] = deque()
         self._size = 0
         self._changed = threading.Condition()
@@ -58,7 +58,7 @@ class Line:
     def put(self, event: bytes) -> None:
         """Add an event, on the task's thread; waits while too many have not left yet."""
         with self._changed:
-            while self._size >= self._room:
+            while self._size >= LINE_BYTES:
                 stop_if_given_up()
                 self._changed.wait(LOOK_SECONDS)
             self._events.append(event)

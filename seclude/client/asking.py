@@ -6,6 +6,7 @@ that may have been processed must not be repeated without the caller's word (RFC
 encapsulated anew: nobody must be able to tell that two requests are one.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,7 +16,7 @@ from seclude import bhttp
 from seclude.attestation.verify import TrustedPool
 from seclude.bhttp_stream import Head, ResponseReader
 from seclude.client.answers import parse_problem, refusal
-from seclude.client.hop import Incoming
+from seclude.client.hop import SILENCE_SECONDS, Incoming
 from seclude.client.keys import Keys
 from seclude.client.relays import Endpoint, Relays
 from seclude.daemon.messages import UpstreamResponse
@@ -79,12 +80,17 @@ class Streaming:
         return content
 
     async def _read(self) -> AsyncIterator[Head | bytes]:
+        now = asyncio.get_running_loop().time
+        heard = now()
         try:
             with self._relay.explaining():
                 async for piece in self._incoming.pieces():
                     for opened in self._opener.feed(piece):
+                        heard = now()
                         for event in self._reader.feed(opened):
                             yield event
+                    if now() - heard > SILENCE_SECONDS:  # octets alone could come for ever
+                        raise UpstreamError("no more of the answer came in time", timed_out=True)
             for event in [*self._reader.feed(self._opener.finish()), *self._reader.finish()]:
                 yield event
         except (OpenError, DecodeError):

@@ -61,6 +61,8 @@ class Relay:
     inner: Inner = summary
     events: tuple[bytes, ...] = ()
     """What a streamed answer says."""
+    stream: Callable[[], AsyncGenerator[bytes, None]] | None = None
+    """Sent instead of a streamed answer."""
     outer: Response | None = None
     """Given instead of every encapsulated answer."""
     offered: Response | None = None
@@ -115,7 +117,7 @@ class Relay:
         if self.outer is not None:
             return self.outer
         if request.media_type == OHTTP_CHUNKED_REQ:
-            return Streamed(OHTTP_CHUNKED_RES, self.in_chunks(body))
+            return Streamed(OHTTP_CHUNKED_RES, self.in_chunks(body) if self.stream is None else self.stream())
         opened = open_request(body, self.keyring.keys(self.clock()), self.keyring.insert)
         return Response(200, OHTTP_RES, answer_request(opened, self.work, self.clock()))
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from email.utils import formatdate
 
 import msgspec
 import pytest
 
+import seclude.client.asking
 from inference.answer import event
 from seclude import bhttp
 from seclude.client.sync import SyncClient
@@ -50,6 +52,21 @@ async def test_events_are_given_before_the_stream_ends(relay: Relay) -> None:
 async def test_a_stream_without_its_summary_is_not_whole(relay: Relay, events: tuple[bytes, ...]) -> None:
     relay.events = events
     with pytest.raises(UpstreamError, match="without the summary"):
+        await stream(relay)
+
+
+async def test_octets_that_never_make_a_chunk_do_not_keep_it_waiting(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seclude.client.asking, "SILENCE_SECONDS", 0.3)
+
+    async def dribble() -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b"\x7f"  # of the nonce, and then of a length that is never whole
+            await asyncio.sleep(0.05)
+
+    relay.stream = dribble
+    with pytest.raises(UpstreamError, match="in time"):
         await stream(relay)
 
 

@@ -75,7 +75,7 @@ def runner() -> Iterator[Runner]:
 
 
 async def answer(runner: Runner, opening: Opening, task: Task, pace: Pace = PACE) -> AsyncIterator[bytes]:
-    opened, line = opening.finish(), Line(pace)
+    opened, line = opening.finish(), Line()
     job = asyncio.ensure_future(runner.run(answer_chunked, opened, task, NOW, line))
     async with aclosing(paced(line, job, opened.sealer, pace)) as pieces:
         async for piece in pieces:
@@ -267,7 +267,7 @@ def test_a_comment_is_a_line_of_its_size(octets: int) -> None:
 
 
 async def test_content_that_cannot_have_a_size_is_a_mistake_of_ours() -> None:
-    line = Line(PACE)
+    line = Line()
     for octets in (2, 64, 66, 300, 1024, 16384, 16385):
         assert len(fill(line, octets)) + content_overhead(len(fill(line, octets))) == octets
     with pytest.raises(UsageError):
