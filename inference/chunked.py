@@ -61,7 +61,7 @@ class Opening:
         except (PeerError, BusyError) as exc:
             if not self._opener.authentic:
                 raise
-            self.failure = exc
+            self.failure = self.failure or exc  # that it is a replay counts more than what else is wrong with it
             self._count()
 
     def _count(self) -> None:

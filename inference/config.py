@@ -39,7 +39,9 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     chunk_bytes: Annotated[
         int, msgspec.Meta(ge=512, le=MAX_CHUNK, description="of every chunk of a streamed answer, before it is sealed")
     ] = 1024
-    tick_milliseconds: Annotated[int, msgspec.Meta(ge=1, le=60_000, description="between two of them")] = 50
+    tick_milliseconds: Annotated[
+        int, msgspec.Meta(ge=1, le=10_000, description="between two of them; hops give up after 30 seconds of silence")
+    ] = 50
 
     def canonical(self) -> bytes:
         """Return the one encoding that the manifest hashes: JSON with sorted keys, defaults written out."""

@@ -6,7 +6,8 @@ the four messages of a join, whose contents it cannot read or forge.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from typing import Final
 
 from inference.answer import Task
@@ -19,14 +20,13 @@ from inference.runner import Runner
 from seclude.attestation.slots import NOT_BEGUN
 from seclude.daemon.messages import Request, Response, Streamed
 from seclude.daemon.problems import refusal
-from seclude.errors import DecodeError, MediaTypeError
-from seclude.ohttp.media import KEY_BUNDLE, OHTTP_CHUNKED_REQ, OHTTP_CHUNKED_RES, OHTTP_REQ, OHTTP_RES
+from seclude.errors import BusyError, DecodeError, MediaTypeError
+from seclude.ohttp.media import AS_IT_COMES, KEY_BUNDLE, OHTTP_CHUNKED_REQ, OHTTP_CHUNKED_RES, OHTTP_REQ, OHTTP_RES
 from seclude.pool import DRAINING, JSON, OCTETS, Held, Message, Status, parse_birth, serialize_status
 from seclude.tasks import MAX_REQUEST_BYTES
 
 MAX_BODY: Final = max(2 * MAX_REQUEST_BYTES, MAX_JOIN_REQUEST, MAX_JOIN_KEYS)  # encapsulation and padding add little
 PATHS: Final = frozenset(Message)
-AT_ONCE: Final = (("Incremental", "?1"),)  # draft-ietf-httpbis-incremental: who passes this on keeps none of it back
 
 
 class Front:
@@ -95,17 +95,26 @@ class Front:
 
     async def _ohttp(self, request: Request) -> Response | Streamed:
         if request.media_type == OHTTP_CHUNKED_REQ:
-            return self._answer(await self._open_chunks(request))
+            return Streamed(OHTTP_CHUNKED_RES, self._answer(await self._open_chunks(request)), AS_IT_COMES)
         if request.media_type != OHTTP_REQ:
             raise MediaTypeError("not of Oblivious HTTP")
         opened = self._open(await request.body.read())
         return Response(200, OHTTP_RES, await self._runner.run(answer_request, opened, self._task, self._clock()))
 
-    def _answer(self, opened: OpenedChunks) -> Streamed:
-        self._runner.require_room()  # while it was on its way others may have taken it
-        line = Line()
-        job = asyncio.ensure_future(self._runner.run(answer_chunked, opened, self._task, self._clock(), line))
-        return Streamed(OHTTP_CHUNKED_RES, paced(line, job, opened.sealer, self._pace), AT_ONCE)
+    def _answer(self, opened: OpenedChunks) -> AsyncGenerator[bytes, None]:
+        if opened.failure is None:
+            try:
+                self._runner.require_room()  # while the rest of the request was on its way, others may have taken it
+            except BusyError as exc:
+                opened = replace(opened, failure=exc)
+        line, now = Line(), self._clock()
+        job: asyncio.Future[list[bytes]]
+        if opened.failure is None:
+            job = asyncio.ensure_future(self._runner.run(answer_chunked, opened, self._task, now, line))
+        else:
+            job = asyncio.get_running_loop().create_future()
+            job.set_result(answer_chunked(opened, self._task, now, line))
+        return paced(line, job, opened.sealer, self._pace)
 
     async def _open_chunks(self, request: Request) -> OpenedChunks:
         """Open a request as it comes; one that is refused is read no further."""

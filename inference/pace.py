@@ -3,7 +3,7 @@
     task's thread ──put──▶ Line ──take, once a tick──▶ chunk of `chunk_bytes`, filled up ──▶ sealed
 
 What fills a chunk is a comment of the event stream (HTML, section 9.2.6), which every reader passes over. What stays
-visible is how many ticks the answer took. Nothing wakes the event loop between two ticks.
+visible is how many ticks the answer took. An event that is made wakes nobody: it waits for the tick.
 """
 
 import asyncio

@@ -116,10 +116,10 @@ class Forwarding(Passage[Relay]):
 
     @property
     def enough(self) -> int:
-        """Pass on what asks for that from its first octet on; what is mixed with others is whole before."""
-        if self._media_type in INCREMENTAL:
-            return 1
-        return super().enough if self.party.mixer is None else self.party.max_body_bytes + 1
+        """Pass on what asks for that from its first octet on; but what is mixed with others is whole before."""
+        if self.party.mixer is not None:
+            return self.party.max_body_bytes + 1
+        return 1 if self._media_type in INCREMENTAL else super().enough
 
     def start(self) -> None:
         """Send it to the gateway now, or with its batch."""
@@ -205,6 +205,8 @@ def watch(mixer: Mixer | None, registry: CollectorRegistry) -> None:
 def problems(config: Config) -> Iterator[str]:
     """Find what is wrong beyond types and ranges."""
     yield from listening_problems(config)
+    if config.mixing.delay_milliseconds and config.mixing.batch > config.limits.max_inflight:
+        yield "mixing.batch: more than limits.max_inflight, so that it can never be full"
     try:
         connect(config)
     except ConfigError as exc:

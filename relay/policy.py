@@ -17,7 +17,7 @@ from seclude.daemon.accept import choose
 from seclude.daemon.messages import Head, Response, UpstreamResponse
 from seclude.daemon.problems import refusal
 from seclude.errors import BLANK, OHTTP_KEY, DecodeError, MediaTypeError, TooLargeError
-from seclude.ohttp.media import ANSWERED_BY, GATEWAY_PATH, KEY_BUNDLES, OHTTP_KEYS, PROBLEM, media_type
+from seclude.ohttp.media import ANSWERED_BY, GATEWAY_PATH, INCREMENTAL, KEY_BUNDLES, OHTTP_KEYS, PROBLEM, media_type
 
 OK: Final = 200
 # Statuses that say something true and useful to a device about its request or about the next hop. All others become
@@ -62,6 +62,8 @@ def admit(request: Head, max_body_bytes: int) -> Forward | Serve | Response:
     forward = _FORWARD.get(request.media_type)
     if forward is None:
         raise MediaTypeError("request is not of Oblivious HTTP")
+    if forward.media_type in INCREMENTAL and not request.is_http11:
+        raise DecodeError("a client that knows no answers in chunks")
     if request.content_length is not None:
         check_length(request.content_length, max_body_bytes)
     return forward

@@ -80,11 +80,12 @@ class _Answering:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Return the body as it comes."""
+        """Return the body as it comes; from the first piece on, the request counts as one that is worked on."""
         while True:
             if self._failure is not None:
                 raise self._failure
             while self._pieces:
+                self._transaction.admit(whole=self._complete)
                 piece = self._pieces.popleft()
                 self._give_back(min(self._held, len(piece)))
                 yield piece

@@ -40,6 +40,9 @@ class Head(Protocol):
     @property
     def content_length(self) -> int | None: ...
 
+    @property
+    def is_http11(self) -> bool: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -53,6 +56,7 @@ class Request:
     content_length: int | None
     """None where the body is chunked."""
     body: BodyReader
+    is_http11: bool = True
 
     @property
     def media_type(self) -> str:

@@ -19,22 +19,23 @@ from seclude.daemon.outbound import Attempt, ExchangeError
 from seclude.daemon.transaction import Transaction
 from seclude.daemon.upstream import Upstream
 from seclude.errors import DecodeError, UpstreamError, UsageError
-from seclude.ohttp.media import INCREMENTAL
+from seclude.ohttp.media import AS_IT_COMES, INCREMENTAL
 
 T = TypeVar("T")
 Party = TypeVar("Party")
 
 WHOLE: Final = 1 << 14  # octets; the short requests, and what one read of a socket brings of a long one
 SILENCE_SECONDS: Final = 30.0  # between two pieces of an answer that streams; a worker sends some ten times a second
-AT_ONCE: Final = (("Incremental", "?1"),)
 MAX_REFUSAL_BYTES: Final = 1 << 12  # octets of an answer that is not passed on but looked at: ours have a hundred
 STREAMED: Final = frozenset(INCREMENTAL.values())
-MAX_STREAM_BYTES: Final = 1 << 30  # octets of one answer; AES-128-GCM's limit for the largest number of chunks
+MAX_STREAM_BYTES: Final = (1 << 30) + (1 << 28)  # octets of one answer; the longest in chunks, with what seals them
 
 
 class Passage(ABC, Generic[Party]):
     """Carries one request; a party says where to, and which answers pass."""
 
+    silence = SILENCE_SECONDS
+    """How long an answer that streams may say nothing."""
     keeps = 0
     """How many octets of what was sent are kept, to be sent again to somebody else; a party may say so."""
     _attempt: Attempt | None = None
@@ -42,6 +43,7 @@ class Passage(ABC, Generic[Party]):
     _waiting = 0  # octets of it that are counted as on their way
     _began = False
     _complete = False
+    _over = False
     _dropped = False  # whether octets that were sent are no longer kept
     _returned = 0  # octets of the answer that came
     _kind: str | None = None  # of an answer that is passed on
@@ -120,6 +122,8 @@ class Passage(ABC, Generic[Party]):
         """Pass a piece on, or keep it until there is enough."""
         self._size += len(piece)
         self._complete = ended
+        if ended and self._began:
+            self.transaction.admit()
         attempt = self._attempt
         if not self._dropped:
             self.pieces.append(piece)
@@ -201,15 +205,15 @@ class Passage(ABC, Generic[Party]):
         if self._waiting:
             self.transaction.hold(-self._waiting)
             self._waiting = 0
-        self.transaction.admit()
+        self.transaction.admit(whole=self._complete)
         self.start()
 
     def _stream(self, kind: str, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
         if piece:
             if not self.transaction.begun:
-                self.transaction.begin(kind, head.content_length, AT_ONCE if kind in STREAMED else ())
+                self.transaction.begin(kind, head.content_length, AS_IT_COMES if kind in STREAMED else ())
                 if kind in STREAMED and self._attempt is not None:
-                    self._attempt.stream(SILENCE_SECONDS)
+                    self._attempt.stream(self.silence)
             if self.transaction.done:  # it cannot be told to this client
                 self.discard_attempt()
                 self._release()
@@ -256,4 +260,6 @@ class Passage(ABC, Generic[Party]):
             self.transaction.hold(-self._waiting)
             self._waiting = 0
         self.pieces.clear()
-        self.released()
+        if not self._over:
+            self._over = True
+            self.released()

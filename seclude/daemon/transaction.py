@@ -53,6 +53,7 @@ class Transaction:
     carrier: Carrier | None = None
     """Who takes the body, if anybody does."""
     _admitted = False
+    _whole = False  # whether it is counted as one whose body is there
     status = 0
     """Of the answer."""
     reason = OK
@@ -74,11 +75,14 @@ class Transaction:
             raise TooLargeError(f"body over {limit} octets")
         self.carrier = carrier
 
-    def admit(self) -> None:
-        """Count the request as in flight until it is answered; raises BusyError."""
+    def admit(self, *, whole: bool = True) -> None:
+        """Count the request until it is answered, as in flight or as one that is not whole yet; raises BusyError."""
         if not self._admitted:
-            self._connection.load.admit()
-            self._admitted = True
+            self._connection.load.admit(whole=whole)
+            self._admitted, self._whole = True, whole
+        elif whole and not self._whole:
+            self._connection.load.complete()
+            self._whole = True
 
     def hold(self, octets: int) -> None:
         """Count octets of the body that are kept until it is whole; raises BusyError."""
@@ -201,7 +205,7 @@ class Transaction:
         self.carrier = None  # which knows this transaction: no cycle is left for the garbage collector
         if self._admitted:
             self._admitted = False
-            self._connection.load.release()
+            self._connection.load.release(whole=self._whole)
         self._connection.answered(self, broken=broken)
 
 

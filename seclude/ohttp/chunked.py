@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 
 from seclude import hpke
 from seclude.errors import DecodeError, TooLargeError, UsageError
-from seclude.hpke import SenderContext
 from seclude.ohttp.encapsulation import (
     HeldKey,
     Labels,
@@ -35,28 +34,38 @@ CHUNKED: Final = Labels(CHUNKED_REQUEST_LABEL, CHUNKED_RESPONSE_LABEL)
 T = TypeVar("T")
 
 
-class RequestSealer(hpke.Unique):
-    """The device's right to send one request in chunks; only `encapsulate_chunked` makes one."""
+class _Sealer(hpke.Unique):
+    """Sends one message in chunks, after what it begins with."""
 
     __slots__ = ("_chunks", "_prefix")
 
-    def __init__(self, prefix: bytes, context: SenderContext) -> None:
+    def __init__(self, prefix: bytes, seal: Callable[[bytes, bytes], bytes]) -> None:
         self._prefix = prefix
-        self._chunks = _Sealing(context.seal)
+        self._chunks = _Sealing(seal)
 
     def seal(self, piece: bytes) -> bytes:
         """Return the octets that carry a piece of the message; it must not be empty."""
-        chunk = self._chunks.seal(piece)
-        return self._begun() + chunk
+        return self._after_prefix(self._chunks.seal(piece))
 
     def finish(self, piece: bytes = b"") -> bytes:
         """Return the octets that carry the last piece and end the message."""
-        chunk = self._chunks.finish(piece)
-        return self._begun() + chunk
+        return self._after_prefix(self._chunks.finish(piece))
 
-    def _begun(self) -> bytes:
+    def _after_prefix(self, chunk: bytes) -> bytes:
         prefix, self._prefix = self._prefix, b""
-        return prefix
+        return prefix + chunk
+
+
+class RequestSealer(_Sealer):
+    """The device's right to send one request in chunks; only `encapsulate_chunked` makes one."""
+
+    __slots__ = ()
+
+
+class ResponseSealer(_Sealer):
+    """The worker's right to send one response in chunks; only a `RequestOpener` gives one."""
+
+    __slots__ = ()
 
 
 class ResponseOpener(hpke.Unique):
@@ -85,30 +94,6 @@ class ResponseOpener(hpke.Unique):
         if self._chunks is None:
             raise DecodeError("truncated in response nonce")
         return self._chunks.finish()
-
-
-class ResponseSealer(hpke.Unique):
-    """The worker's right to send one response in chunks; only a `RequestOpener` gives one."""
-
-    __slots__ = ("_chunks", "_nonce")
-
-    def __init__(self, secret: ResponseSecret, testing_only_nonce: bytes | None = None) -> None:
-        self._nonce = new_response_nonce(secret, testing_only_nonce)
-        self._chunks = _Sealing(_ResponseCipher(secret, self._nonce).seal)
-
-    def seal(self, piece: bytes) -> bytes:
-        """Return the octets that carry a piece of the message; it must not be empty."""
-        chunk = self._chunks.seal(piece)
-        return self._begun() + chunk
-
-    def finish(self, piece: bytes = b"") -> bytes:
-        """Return the octets that carry the last piece and end the message."""
-        chunk = self._chunks.finish(piece)
-        return self._begun() + chunk
-
-    def _begun(self) -> bytes:
-        nonce, self._nonce = self._nonce, b""
-        return nonce
 
 
 class RequestOpener(hpke.Unique):
@@ -149,7 +134,8 @@ class RequestOpener(hpke.Unique):
         if self._secret is None or not self.authentic:
             raise UsageError("nothing has opened yet, or the sealer was given out")
         secret, self._secret = self._secret, None
-        return ResponseSealer(secret, testing_only_nonce)
+        nonce = new_response_nonce(secret, testing_only_nonce)
+        return ResponseSealer(nonce, _ResponseCipher(secret, nonce).seal)
 
     def _begin(self, data: bytes) -> bytes:
         """Take the header and `enc`; return what follows them."""
@@ -183,7 +169,7 @@ def encapsulate_chunked(
     Raises UsageError where the configuration does not offer the algorithms, DecodeError where its key is unusable.
     """
     prefix, context, secret = start_request(config, CHUNKED, kdf, aead, testing_only_ephemeral)
-    return RequestSealer(prefix, context), ResponseOpener(secret)
+    return RequestSealer(prefix, context.seal), ResponseOpener(secret)
 
 
 class _Sealing:

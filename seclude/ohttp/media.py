@@ -19,6 +19,8 @@ EVENT_STREAM: Final = "text/event-stream"
 
 INCREMENTAL: Final = {OHTTP_CHUNKED_REQ: OHTTP_CHUNKED_RES}
 """Requests that are passed on as they come, and what alone answers them with success (chunked OHTTP, section 3)."""
+AS_IT_COMES: Final = (("Incremental", "?1"),)
+"""The field that says so of a message (draft-ietf-httpbis-incremental)."""
 ANSWERED_BY: Final = {OHTTP_REQ: OHTTP_RES, **INCREMENTAL}
 
 GATEWAY_PATH: Final = "/.well-known/ohttp-gateway"

@@ -64,6 +64,8 @@ Serve = Callable[..., Awaitable[Running]]
 class Carried(Passage[Upstream]):
     """Passes everything on to one next hop."""
 
+    silence = 0.3
+
     def start(self) -> None:
         self.send_to(self.party, self.party.prepare("POST", "/"))
 

@@ -77,7 +77,7 @@ async def test_what_a_server_holds_is_read_when_scraped() -> None:
     metrics, server = Metrics("test"), Server(lambda _: None)
     metrics.watch(server)
     assert "seclude_test_inflight_requests 0.0" in await scrape(metrics)
-    server.load.admit()
+    server.load.admit(whole=True)
     server.dropped["full"] += 2
     text = await scrape(metrics)
     assert "seclude_test_inflight_requests 1.0" in text

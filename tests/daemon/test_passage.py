@@ -242,3 +242,68 @@ async def test_a_request_waits_at_the_client_while_the_next_hop_does_not_read(ho
     hop.on_data = lambda _: None
     hop.nexts[0].transport.resume_reading()
     await hop.settled()
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: message/ohttp-chunked-res\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_stream_that_falls_silent_is_broken_off(hop: Hop) -> None:
+    hop.on_data = lambda there: there.transport.write(STREAM_HEAD + b"3\r\none\r\n")
+    reader, writer = await hop.connect()
+    writer.write(WHOLE)
+    data = await asyncio.wait_for(reader.read(), 5)
+    assert data.endswith(b"3\r\none\r\n")
+    writer.close()
+    await hop.settled()
+
+
+async def test_a_stream_that_its_client_leaves_waiting_is_not_silent(hop: Hop) -> None:
+    size = 16 << 20
+    hop.on_data = lambda there: there.transport.write(STREAM_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (size, bytes(size)))
+    client = socket.create_connection(hop.address)
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, WHOLE)
+    await asyncio.sleep(3 * Carried.silence)  # longer than the next hop may be silent
+    got = b""
+    while not got.endswith(b"0\r\n\r\n"):
+        piece = await asyncio.wait_for(loop.sock_recv(client, 1 << 20), 5)
+        assert piece, "it was broken off"
+        got = got[-10:] + piece
+    client.close()
+    await hop.settled()
+
+
+async def test_requests_of_which_a_part_is_missing_leave_room_for_others(hop: Hop) -> None:
+    hop.server.load._max_partial = 2
+    slow = [await hop.connect() for _ in range(3)]
+    for _, writer in slow:
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 40000\r\n\r\n" + bytes(20_000))
+    await asyncio.sleep(0.1)
+    load = hop.server.load
+    assert (load.partial, load.inflight) == (2, 0)
+    refused = [await asyncio.wait_for(reader.read(12), 5) for reader, _ in slow[2:]]
+    assert refused == [b"HTTP/1.1 503"]
+    hop.on_data = lambda there: there.transport.write(ANSWER)
+    reader, writer = await hop.connect()
+    writer.write(WHOLE)
+    assert (await asyncio.wait_for(reader.read(15), 5)) == b"HTTP/1.1 200 OK"
+    for _, other in [*slow, (reader, writer)]:
+        other.transport.abort()
+    await hop.settled()
+    assert load.partial == 0
+
+
+async def test_a_partial_request_that_is_whole_in_the_end_counts_as_any_other(hop: Hop) -> None:
+    load = hop.server.load
+    reader, writer = await hop.connect()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 40000\r\n\r\n" + bytes(20_000))
+    await asyncio.sleep(0.1)
+    assert (load.partial, load.inflight) == (1, 0)
+    writer.write(bytes(20_000))
+    await asyncio.sleep(0.1)
+    assert (load.partial, load.inflight) == (0, 1)
+    hop.nexts[-1].transport.write(ANSWER)
+    assert (await asyncio.wait_for(reader.read(15), 5)) == b"HTTP/1.1 200 OK"
+    writer.transport.abort()
+    await hop.settled()

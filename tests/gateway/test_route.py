@@ -11,6 +11,7 @@ import gateway.route
 from gateway.pool import State
 from seclude.attestation.bundle import parse_bundle, parse_bundles, parse_core
 from seclude.daemon.messages import Response
+from seclude.daemon.passage import MAX_STREAM_BYTES
 from seclude.errors import OHTTP_KEY
 from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLE, KEY_BUNDLES, OHTTP_KEYS, OHTTP_RES, PROBLEM
 from tests.gateway.conftest import (
@@ -462,9 +463,10 @@ async def test_fields_of_a_worker_do_not_pass(pair: House) -> None:
 
 @pytest.mark.parametrize("declared", [True, False])
 async def test_an_answer_that_is_too_large_or_has_no_certain_end_is_refused(pair: House, declared: bool) -> None:
-    huge = http(200, OHTTP_RES, b"x" * 1000).replace(b"Length: 1000", b"Length: 1073741825")
+    length = b"Length: %d" % (MAX_STREAM_BYTES + 1)
+    huge = http(200, OHTTP_RES, b"x" * 1000).replace(b"Length: 1000", length)
     if not declared:
-        huge = huge.replace(b"Content-Length: 1073741825", b"Connection: close")
+        huge = huge.replace(b"Content-" + length, b"Connection: close")
     for fake in pair.fakes:
         fake.behaviour, fake.raw = "raw", huge
     assert (await ask(pair, encapsulated(NOW))).status == 502

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -136,6 +136,27 @@ async def test_events_leave_in_chunks_of_one_size_whatever_they_say(runner: Runn
     assert {size for sizes in shapes for size in sizes[1:-1]} <= {2 + 512 + 16}
     assert {sizes[-1] for sizes in shapes[:2]} == {1 + 512 + 16}
     assert {sizes[0] for sizes in shapes[:2]} == {16 + 2 + 512 + 16}
+
+
+async def test_no_chunk_leaves_before_its_tick(runner: Runner) -> None:
+    pace, moments = Pace(512, 0.03), list[float]()
+    data, _ = asked()
+    opening = Opening(HELD, unseen)
+    opening.feed(data)
+    async for _ in answer(runner, opening, counting(*[event("a", b"x" * 400)] * 4), pace):
+        moments.append(asyncio.get_running_loop().time())
+    assert len(moments) >= 5
+    assert all(later - moments[0] >= 0.9 * pace.tick_seconds * tick for tick, later in enumerate(moments))
+
+
+async def test_a_request_that_finds_no_room_in_the_end_is_answered_inside(runner: Runner) -> None:
+    data, opener = asked()
+    opening = Opening(HELD, unseen)
+    opening.feed(data)
+    opened, line = replace(opening.finish(), failure=BusyError("no room")), Line()
+    job = asyncio.get_running_loop().create_future()
+    job.set_result(answer_chunked(opened, echo, NOW, line))
+    assert (await read(paced(line, job, opened.sealer, PACE), opener)).status == 503
 
 
 async def test_chunks_leave_on_their_tick_though_nothing_is_there(runner: Runner) -> None:

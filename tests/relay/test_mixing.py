@@ -97,6 +97,17 @@ async def test_requests_wait_at_the_relay_for_their_batch(mixing: Running, gatew
     assert len(gateway.posts) == 3
 
 
+async def test_a_request_in_chunks_leaves_whole(mixing: Running, gateway: "Gateway") -> None:
+    reader, writer = await mixing.connect()
+    head = post(b"").replace(b"ohttp-req", b"ohttp-chunked-req").replace(b"Content-Length: 0", b"Content-Length: 6")
+    writer.write(head + b"one")
+    await asyncio.sleep(0.3)
+    assert gateway.posts == [], "not with a part missing, however long it has waited"
+    writer.write(b"two")
+    await reader.read(1)
+    assert gateway.posts[0].endswith(b"\r\n\r\nonetwo")
+
+
 async def test_a_request_alone_waits_no_longer_than_it_may(mixing: Running, gateway: "Gateway") -> None:
     began = asyncio.get_running_loop().time()
     assert b" 200 " in await mixing.talk(post(b"alone"))

@@ -36,6 +36,12 @@ def test_there_is_one_path(path: str) -> None:
     assert answer.status == 404
 
 
+def test_a_client_that_knows_no_chunks_is_given_none() -> None:
+    with pytest.raises(DecodeError):
+        admit(replace(POST, content_type="message/ohttp-chunked-req", is_http11=False), 100)
+    assert admit(replace(POST, is_http11=False), 100) == Forward(OHTTP_REQ)
+
+
 @pytest.mark.parametrize("method", ["PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "post", "TRACE"])
 def test_there_are_two_methods(method: str) -> None:
     answer = admit(replace(POST, method=method), 100)
