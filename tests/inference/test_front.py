@@ -21,11 +21,12 @@ from seclude import bhttp
 from seclude.attestation.bundle import parse_bundle, parse_core
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
-from seclude.daemon.messages import Request, Response
+from seclude.daemon.messages import Request, Response, Streamed
 from seclude.errors import BusyError, DecodeError, MediaTypeError, OpenError, PolicyError, ReplayError, UnknownKeyError
+from seclude.ohttp.chunked import encapsulate_chunked
 from seclude.ohttp.encapsulation import encapsulate_request
 from seclude.ohttp.keyconfig import parse_key_configs
-from seclude.ohttp.media import KEY_BUNDLE, OHTTP_REQ, OHTTP_RES
+from seclude.ohttp.media import KEY_BUNDLE, OHTTP_CHUNKED_REQ, OHTTP_REQ, OHTTP_RES
 
 NOW = 1_750_000_000.0
 PERIOD = 600
@@ -318,3 +319,44 @@ async def test_a_full_replay_set_refuses_in_plain_and_makes_unready(
         await worker.serve(bundle)
     assert refusal.value.retry_after_seconds == 60
     assert (await worker.status())["reasons"] == ["the replay set of the current epoch is full"]
+
+
+async def test_a_request_in_chunks_that_finds_no_thread_in_the_end_is_answered_inside(
+    platform: SimulatedPlatform, runner: Runner
+) -> None:
+    release = threading.Event()
+
+    def slow(request: bhttp.Request) -> bhttp.Response:
+        release.wait(10)
+        return echo(request)
+
+    worker = make(platform, runner, task=slow)
+    config = parse_key_configs(parse_core(parse_bundle(await worker.birth(EPOCH)).core).key_configs)[0]
+    sealer, opener = encapsulate_chunked(config)
+    other = asyncio.create_task(asyncio.sleep(0))
+
+    class Late(Body):
+        async def pieces(self) -> AsyncIterator[bytes]:
+            nonlocal other
+            yield sealer.seal(QUESTION[:5])
+            data, _ = encapsulate_request(config, QUESTION)
+            other = asyncio.create_task(worker.ask("POST", "/ohttp", data, OHTTP_REQ))  # type: ignore[arg-type]
+            await asyncio.sleep(0.05)  # it takes the only thread
+            yield sealer.finish(QUESTION[5:])
+
+    answer = await worker.front.handle(Request("POST", "/ohttp", OHTTP_CHUNKED_REQ, None, None, Late(b"")))
+    assert isinstance(answer, Streamed)
+    assert answer.fields == (("Incremental", "?1"),)
+    data = b"".join([piece async for piece in answer.pieces])
+    release.set()
+    await other
+    message = b"".join([*opener.feed(data), opener.finish()])
+    assert bhttp.parse_response(message).status == 503
+
+
+async def test_a_request_in_chunks_is_refused_in_plain_before_it_has_opened(worker: Bench) -> None:
+    await worker.birth(EPOCH)
+    for body, error in ((b"", DecodeError), (b"\xff" + bytes(100), UnknownKeyError)):
+        with pytest.raises(error):
+            await worker.front.handle(Request("POST", "/ohttp", OHTTP_CHUNKED_REQ, None, len(body), Body(body)))
+    assert worker.seen == ["refused", "refused"]
