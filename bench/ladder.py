@@ -63,6 +63,7 @@ class Rung:
 
 XWING: Final = "X-Wing"
 RELAY_RUNG: Final = "relay"
+MIXING: Final = "mixing"  # which an operator may turn on, so that it is no part of what the path costs
 RUNGS: Final = (
     Rung("model direct", lambda ways: ways.direct),
     Rung("HPKE, X25519", lambda ways: ways.path.bare),
@@ -70,7 +71,7 @@ RUNGS: Final = (
     Rung("padding", lambda ways: ways.path.worker),
     Rung("gateway", lambda ways: ways.path.gateway),
     Rung(RELAY_RUNG, lambda ways: ways.path.relay),
-    Rung("mixing", lambda ways: ways.mixing),
+    Rung(MIXING, lambda ways: ways.mixing),
 )
 
 
@@ -115,15 +116,17 @@ def act(flags: argparse.Namespace) -> int:
         for lower, upper in answered(before, climbed[XWING])
         if (lower_us := cpu_us(lower).get(WORKER)) is not None and (upper_us := cpu_us(upper).get(WORKER)) is not None
     ]
+    mixed = added_ms(answered(climbed[RELAY_RUNG], climbed[MIXING]))
     result = Result(
         kind="ladder",
         seed=flags.seed,
         config={"rounds": rounds, "seconds": seconds, "rate": round(rate, 2), "arrivals": "poisson", "encap": "inline"},
         cases=[case_of(name, samples) for name, samples in rungs],
-        steps=steps_of(rungs),
+        steps=steps_of([(name, samples) for name, samples in rungs if name != MIXING]),
         figures=[
             *([median_of("added to the median in all", added, "ms", MAX_ADDED_MS)] if added else []),
             *([median_of("X-Wing's CPU in the worker", xwing, "us", MAX_XWING_US)] if xwing else []),
+            *([median_of(f"added by mixing, {MIXING_MILLISECONDS} ms", mixed, "ms")] if mixed else []),
             *(Figure(f"CPU of the {name} without load", spent, "ms/s") for name, spent in idle.items()),
         ],
     )

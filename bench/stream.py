@@ -1,6 +1,7 @@
 """`seclude-bench stream`: what privacy adds to the first piece of a streamed answer, and what a slow reader costs.
 
-The first half asks for streamed summaries, straight from a worker without encryption and over the whole path, in turns.
+The first half asks for streamed summaries, in turns: of a worker without encryption, of one with it, and over the whole
+path.
 The second sends a long stream, from a worker without a model, to a device that reads it slowly: what relay and gateway
 keep of it is what their memory grows by.
 """
@@ -10,6 +11,7 @@ import asyncio
 import tempfile
 import time
 from array import array
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
@@ -73,8 +75,8 @@ def act(flags: argparse.Namespace) -> int:
     tell = silent if flags.quiet else say
     measured = asyncio.run(_first_pieces(flags, tell))
     figures = asyncio.run(_slow_reader(flags, tell))
-    direct, path = (measured[name] for name in ("direct", "path"))
-    added = [median(upper.first) / MS - median(lower.first) / MS for lower, upper in answered(direct, path)]
+    added = _added(measured["direct"], measured["path"])
+    hops = _added(measured["worker"], measured["path"])
     result = Result(
         kind="stream",
         seed=flags.seed,
@@ -86,6 +88,7 @@ def act(flags: argparse.Namespace) -> int:
                 for name, samples in measured.items()
             ),
             *([median_of("added to the first piece", added, "ms", MAX_ADDED_MS)] if added else []),
+            *([median_of("of which gateway and relay", hops, "ms")] if hops else []),
             *figures,
         ],
     )
@@ -93,15 +96,20 @@ def act(flags: argparse.Namespace) -> int:
     return deliver(result, flags, latencies)
 
 
+def _added(before: Sequence[Samples], after: Sequence[Samples]) -> list[float]:
+    """Return for each round by how much the median first piece is later."""
+    return [median(upper.first) / MS - median(lower.first) / MS for lower, upper in answered(before, after)]
+
+
 async def _first_pieces(flags: argparse.Namespace, tell: Say) -> dict[str, list[Samples]]:
-    measured: dict[str, list[Samples]] = {"direct": [], "path": []}
+    measured: dict[str, list[Samples]] = {"direct": [], "worker": [], "path": []}
     async with AsyncExitStack() as stack:
         place = Place(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seclude-bench-"))))
         tell("starting a relay, a gateway, a worker, and a worker without encryption")
         direct = await stack.enter_async_context(direct_worker(place, flags.model))
         path = await stack.enter_async_context(whole_path(place, flags.model, 1))
         for number in range(flags.rounds):
-            for name, target in in_turn((("direct", direct), ("path", path.relay)), number):
+            for name, target in in_turn((("direct", direct), ("worker", path.worker), ("path", path.relay)), number):
                 tell(f"round {number + 1} of {flags.rounds}, {name}: {flags.rate:.1f} streamed summaries a second")
                 job = Job(
                     url=target.url,

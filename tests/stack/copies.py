@@ -78,7 +78,7 @@ def _whole(config: KeyConfig, number: int) -> Copied:
 
 def _chunked(config: KeyConfig, number: int) -> Copied:
     prefix, context, secret = start_request(config, CHUNKED, KDF_HKDF_SHA256, AEAD_AES_128_GCM)
-    return Copied(number, OHTTP_CHUNKED_REQ, RequestSealer(prefix, context).finish(_message(number)), secret)
+    return Copied(number, OHTTP_CHUNKED_REQ, RequestSealer(prefix, context.seal).finish(_message(number)), secret)
 
 
 def _message(number: int) -> bytes:
