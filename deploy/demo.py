@@ -32,7 +32,7 @@ MODEL: Final = Path("models/all-minilm-l6-v2")
 CHAT: Final = Path(__file__).parent / "demo" / "chat.txt"
 UNREAD: Final = 40  # a morning away from a lively group
 ASKED: Final = (os.path.relpath(CHAT), "--unread", str(UNREAD))
-SEALING: Final = 7 + 32 + 16  # octets that the device adds when it seals: header, enc, tag (RFC 9458, section 4.3)
+SEALING: Final = 7 + 1120 + 16  # octets that the device adds: header, enc of X-Wing, tag (RFC 9458, section 4.3)
 DEVICE: Final = "127.77.0.1"  # where the device connects from, so that its address can be told from the others
 WIDTH: Final = 100
 
@@ -179,7 +179,7 @@ def show_views(crossings: dict[str, Crossing], counters: str) -> None:
             f"  {who:<16}{seen.peer:<20}{'seen' if known else 'not seen':<16}"
             f"{f'{found} of {len(words)} texts and names':<28}{held}"
         )
-    held = f"the key, {len(crossings['relay'].body) - SEALING} octets of chat; {counters}"
+    held = f"the key, {len(crossings['relay'].body) - SEALING} octets of chat and padding; {counters}"
     print(f"  {'worker, inside':<16}{'':<20}{'not seen':<16}{'read, for one request':<28}{held}")
     print("\n  What the relay got from the device, and what it made of it:\n")
     heads = [crossings[name].head.splitlines() for name in ("relay", "gateway")]
