@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inference.keyring import KEY_IDS, Epoch, Keyring, Taken
+from inference.keyring import Epoch, Keyring, Taken
 from inference.platform import Attester
 from seclude import hpke
 from seclude.attestation.bundle import MAX_BUNDLE, MAX_EPOCHS, MAX_EVIDENCE, expect_head, join_report_data
 from seclude.attestation.evidence import TrustedReport
+from seclude.attestation.slots import KEY_IDS
 from seclude.attestation.verify import TrustedPool, verify_bundle, verify_report
 from seclude.errors import BusyError, DecodeError, PolicyError, ReplayError
 from seclude.hpke import PrivateKey, Suite

@@ -25,7 +25,7 @@ from seclude.attestation.bundle import (
     serialize_core,
 )
 from seclude.attestation.policy import Policy, serialize_join_policy
-from seclude.attestation.slots import x25519_key_id, xwing_key_id
+from seclude.attestation.slots import KEY_IDS
 from seclude.attestation.verify import TrustedPool
 from seclude.errors import BusyError, EvidenceError, PolicyError, UnknownKeyError, UsageError
 from seclude.hpke import PrivateKey
@@ -36,7 +36,6 @@ ALGORITHMS: Final = (
     SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_128_GCM),
     SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, hpke.AEAD_CHACHA20_POLY1305),
 )
-KEY_IDS: Final = {hpke.KEM_XWING: xwing_key_id, hpke.KEM_X25519: x25519_key_id}  # of an epoch's keys, most wanted first
 MAX_GIVEN_UP: Final = 16  # cores of one epoch; a pool that splits does so once or twice, not seventeen times
 
 

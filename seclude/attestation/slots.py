@@ -1,7 +1,10 @@
 """Slots: time cut into periods, so that an epoch's number is computed and never believed."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from seclude.errors import ConfigError
@@ -42,6 +45,20 @@ class Slots:
         """Return the first second after an epoch's slot."""
         return self.start(epoch + 1)
 
+    def outside(self, epoch: int, current: int) -> str:
+        """Say why another epoch than `current` may not be used now."""
+        if epoch < current:
+            return f"epoch {epoch} is past its end, which was {in_words(self.end(epoch))}"
+        return f"epoch {epoch} has not begun; it starts {in_words(self.start(epoch))}"
+
+
+def in_words(seconds: int) -> str:
+    """Return a time as people write it; one that no calendar holds stays a number."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"second {seconds}"
+
 
 def xwing_key_id(epoch: int) -> int:
     """Return the key identifier (RFC 9458, section 3.1) of an epoch's X-Wing configuration.
@@ -55,3 +72,8 @@ def xwing_key_id(epoch: int) -> int:
 def x25519_key_id(epoch: int) -> int:
     """Return the key identifier of an epoch's X25519 configuration."""
     return xwing_key_id(epoch) + 1
+
+
+# What identifies an epoch's key of each KEM, the most wanted first: X-Wing (draft-ietf-hpke-pq), X25519 (RFC 9180,
+# section 7.1). The KEMs are numbers here, since the gateway counts slots too and loads no cryptography.
+KEY_IDS: Final[Mapping[int, Callable[[int], int]]] = MappingProxyType({0x647A: xwing_key_id, 0x0020: x25519_key_id})

@@ -20,7 +20,6 @@ in seconds since 1970.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Final
 
@@ -29,7 +28,7 @@ from seclude.attestation import simulated
 from seclude.attestation.bundle import Bundle, Core, birth_report_data, core_digest, parse_bundle, parse_core
 from seclude.attestation.evidence import SIMULATED, TrustedReport, parse_evidence
 from seclude.attestation.policy import Policy, parse_join_policy, verify_join_policy
-from seclude.attestation.slots import x25519_key_id, xwing_key_id
+from seclude.attestation.slots import KEY_IDS, in_words
 from seclude.errors import (
     ConfigError,
     DecodeError,
@@ -66,8 +65,6 @@ class Step:
 
 
 Observer = Callable[[Step], None]
-
-_KEY_IDS: Final = {hpke.KEM_XWING: xwing_key_id, hpke.KEM_X25519: x25519_key_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,8 @@ def verify_bundle(
     """Return the pool, if all twelve steps pass; `seen` holds the digest of the core first seen for each epoch.
 
     With `neighbours`, step 10 passes the slots before and after the current one too: a worker that joins takes over
-    keys that still open and keys that are announced. A device never sets it.
+    keys that still open and keys that are announced. A device sets it to tell whose bundles count, and never for the
+    one that it uses.
     """
     steps = _Steps(observe)
     with steps.step(1) as found:
@@ -133,7 +131,7 @@ def verify_bundle(
         found.extend(_check_core(core, policy, report))
     with steps.step(10) as found:
         ends = _check_epoch(core.epoch, policy, now, neighbours=neighbours)
-        found.append(f"epoch {core.epoch}, until {_date(ends)}")
+        found.append(f"epoch {core.epoch}, until {in_words(ends)}")
     with steps.step(11) as found:
         if seen.get(core.epoch, digest) != digest:
             raise EvidenceError(f"epoch {core.epoch} was first seen with core {seen[core.epoch].hex()}")
@@ -189,7 +187,7 @@ def _verify_report(evidence: bytes, policy: Policy, report_data: bytes, now: flo
         found.append(f"report data {report_data.hex()[:32]}...")
     with steps.step(7) as found:
         _check_age(report.issued_at, policy, now)
-        found.append(f"issued {_date(report.issued_at)}")
+        found.append(f"issued {in_words(report.issued_at)}")
     with steps.step(8) as found:
         if report.measurement not in policy.measurements:
             raise PolicyError(f'measurement {report.measurement.hex()} is not accepted for role "{policy.role}"')
@@ -216,9 +214,11 @@ def _check_firmware(report: simulated.Report, policy: Policy) -> None:
 
 def _check_age(issued_at: int, policy: Policy, now: float) -> None:
     if issued_at > now + policy.clock_skew_seconds:
-        raise EvidenceError(f"the evidence is from the future: {_date(issued_at)}")
+        raise EvidenceError(f"the evidence is from the future: {in_words(issued_at)}")
     if now >= issued_at + policy.max_evidence_age_seconds:
-        raise PolicyError(f"the evidence is older than {policy.max_evidence_age_seconds} seconds: {_date(issued_at)}")
+        raise PolicyError(
+            f"the evidence is older than {policy.max_evidence_age_seconds} seconds: {in_words(issued_at)}"
+        )
 
 
 def _check_core(core: Core, policy: Policy, report: TrustedReport) -> list[str]:
@@ -238,13 +238,9 @@ def _check_epoch(epoch: int, policy: Policy, now: float, *, neighbours: bool) ->
         current = policy.slots.epoch_at(now)
     except ConfigError as exc:
         raise PolicyError(str(exc)) from exc
-    start, end = policy.slots.start(epoch), policy.slots.end(epoch)
-    reach = 1 if neighbours else 0
-    if epoch < current - reach:
-        raise PolicyError(f"epoch {epoch} is past its end, which was {_date(end)}")
-    if epoch > current + reach:
-        raise PolicyError(f"epoch {epoch} has not begun; it starts {_date(start)}")
-    return end
+    if abs(epoch - current) > (1 if neighbours else 0):
+        raise PolicyError(policy.slots.outside(epoch, current))
+    return policy.slots.end(epoch)
 
 
 def _choose_config(core: Core) -> KeyConfig:
@@ -256,14 +252,6 @@ def _choose_config(core: Core) -> KeyConfig:
     except UnknownKeyError as exc:
         raise PolicyError("no key configuration offers X-Wing with HKDF-SHA256 and AES-128-GCM") from exc
     for config in configs:
-        if config.kem in _KEY_IDS and config.key_id != _KEY_IDS[config.kem](core.epoch):
+        if config.kem in KEY_IDS and config.key_id != KEY_IDS[config.kem](core.epoch):
             raise EvidenceError(f"key {config.key_id} is not the one of epoch {core.epoch}")
     return chosen
-
-
-def _date(seconds: int) -> str:
-    """Return a time in words; a time that no calendar holds stays a number."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"second {seconds}"

@@ -7,8 +7,8 @@ encapsulated anew: nobody must be able to tell that two requests are one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -16,7 +16,7 @@ from seclude import bhttp
 from seclude.attestation.verify import TrustedPool
 from seclude.bhttp_stream import Head, ResponseReader
 from seclude.client.answers import parse_problem, refusal
-from seclude.client.hop import SILENCE_SECONDS, Incoming
+from seclude.client.hop import SILENCE_SECONDS, TOTAL_SECONDS, Incoming
 from seclude.client.keys import Keys
 from seclude.client.relays import Endpoint, Relays
 from seclude.daemon.messages import UpstreamResponse
@@ -64,33 +64,40 @@ class Streaming:
         assert isinstance(first, Head)  # a reader gives it first
         self.head = first
 
-    async def content(self) -> AsyncIterator[bytes]:
+    async def close(self) -> None:
+        """Let go of what has not come yet."""
+        self._incoming.close()
+        await self._events.aclose()
+
+    async def content(self) -> AsyncGenerator[bytes, None]:
         """Return the content as it comes; raises UpstreamError where it is cut short, changed, or no more comes."""
-        async for piece in self._events:
-            assert isinstance(piece, bytes)
-            yield piece
+        async with aclosing(self._events):
+            async for piece in self._events:
+                assert isinstance(piece, bytes)
+                yield piece
 
     async def read(self, limit: int = bhttp.DEFAULT_LIMITS.most_content) -> bytes:
         """Return the whole content, where it is known to be short."""
         content = b""
-        async for piece in self.content():
-            content += piece
-            if len(content) > limit:
-                raise UpstreamError("the answer is longer than such an answer may be")
+        async with aclosing(self.content()) as pieces:
+            async for piece in pieces:
+                content += piece
+                if len(content) > limit:
+                    raise UpstreamError("the answer is longer than such an answer may be")
         return content
 
-    async def _read(self) -> AsyncIterator[Head | bytes]:
+    async def _read(self) -> AsyncGenerator[Head | bytes, None]:
         now = asyncio.get_running_loop().time
         heard = now()
         try:
             with self._relay.explaining():
-                async for piece in self._incoming.pieces():
-                    for opened in self._opener.feed(piece):
-                        heard = now()
-                        for event in self._reader.feed(opened):
-                            yield event
-                    if now() - heard > SILENCE_SECONDS:  # octets alone could come for ever
-                        raise UpstreamError("no more of the answer came in time", timed_out=True)
+                async with aclosing(self._incoming.pieces()) as pieces:
+                    # Octets that open to nothing could come for ever, even such as never make a piece.
+                    while (piece := await _next(pieces, heard + SILENCE_SECONDS)) is not None:
+                        for opened in self._opener.feed(piece):
+                            for event in self._reader.feed(opened):
+                                yield event
+                            heard = now()  # only here, since a caller who is slow is no silence
             for event in [*self._reader.feed(self._opener.finish()), *self._reader.finish()]:
                 yield event
         except (OpenError, DecodeError):
@@ -103,17 +110,13 @@ async def ask_streaming(keys: Keys, relays: Relays, message: bhttp.Request) -> A
     data = pad(bhttp.serialize_request(message))
     for last in (False, True):
         pool = await keys.current()
-        relay, incoming, opener = await relays.send(partial(_begin, pool, data))
-        try:
-            if incoming.status == 200 and media_type(incoming.content_type) == OHTTP_CHUNKED_RES:
-                streaming = Streaming(relay, incoming, opener)
-                await streaming.begin()
-                yield streaming
-                return
-            with relay.explaining():
-                answer = await incoming.read()
-        finally:
-            incoming.close()
+        answer = await relays.send(partial(_begin, pool, data))
+        if isinstance(answer, Streaming):
+            try:
+                yield answer
+            finally:
+                await answer.close()
+            return
         _see_to(answer, keys, pool, last=last)
 
 
@@ -132,9 +135,36 @@ async def _post(pool: TrustedPool, data: bytes, relay: Endpoint) -> tuple[Upstre
     return await relay.exchange("POST", content_type=OHTTP_REQ, body=body), opener
 
 
-async def _begin(pool: TrustedPool, data: bytes, relay: Endpoint) -> tuple[Endpoint, Incoming, ResponseOpener]:
-    """Encapsulate in chunks for this one relay, and post them."""
+async def _begin(pool: TrustedPool, data: bytes, relay: Endpoint) -> Streaming | UpstreamResponse:
+    """Encapsulate in chunks for this one relay, post them, and wait for the head of the answer or all of a refusal."""
     sealer, opener = encapsulate_chunked(pool.key_configs[0])
     pieces = [data[at : at + MAX_CHUNK] for at in range(0, len(data), MAX_CHUNK)]
     body = b"".join([*map(sealer.seal, pieces[:-1]), sealer.finish(pieces[-1])])
-    return relay, await relay.begin(OHTTP_CHUNKED_REQ, body), opener
+    try:
+        async with asyncio.timeout(TOTAL_SECONDS):
+            return await _receive(relay, await relay.begin(OHTTP_CHUNKED_REQ, body), opener)
+    except TimeoutError:
+        raise relay.late() from None
+
+
+async def _receive(relay: Endpoint, incoming: Incoming, opener: ResponseOpener) -> Streaming | UpstreamResponse:
+    """Return an answer whose head has opened, or a whole refusal."""
+    if incoming.status != 200 or media_type(incoming.content_type) != OHTTP_CHUNKED_RES:
+        with relay.explaining():
+            return await incoming.read()
+    streaming = Streaming(relay, incoming, opener)
+    try:
+        await streaming.begin()
+    except BaseException:
+        incoming.close()
+        raise
+    return streaming
+
+
+async def _next(pieces: AsyncIterator[bytes], deadline: float) -> bytes | None:
+    """Return the next piece, or None at the end; raises UpstreamError where neither comes before the deadline."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(pieces, None)
+    except TimeoutError:
+        raise UpstreamError("no more of the answer came in time", timed_out=True) from None

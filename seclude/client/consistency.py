@@ -1,14 +1,15 @@
 """Key consistency: whoever is asked, there is one core for each epoch (draft-ietf-privacypass-key-consistency).
 
 A pool that gave one person keys of their own could tell that person's requests from everybody else's. So this device
-remembers by whom it was shown which core, and where two differ it uses neither and keeps both as evidence. Bundles are
-compared as they come, before they are verified: an epoch that is over, or has not begun, never will be.
+remembers by whom it was shown which core, and where two differ it uses neither and keeps both as evidence. Only bundles
+that verify in their slot, or one beside it, are compared: with any other, one relay could deny the service to all.
 """
 
 import asyncio
 import base64
+import glob
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +18,13 @@ from typing import Final
 import msgspec
 
 from seclude.attestation.bundle import core_digest, parse_bundle
-from seclude.client.offers import Offer, fetch_offer
+from seclude.client.offers import Offer
 from seclude.client.relays import Endpoint
 from seclude.errors import BusyError, ConfigError, EvidenceError, UpstreamError, VerificationError
 
 FILE_NAME: Final = "inconsistent-keys-{epoch}-{digest}.json"
 """What evidence is called where nobody says otherwise."""
+MAX_FILES: Final = 16  # of one epoch: each has all that differed, and a source that lies in each run could fill a disk
 ANOTHER: Final = "name a second relay in `relays`, or the `gateway`, in the trust file"
 
 
@@ -68,7 +70,7 @@ class Sightings:
     """The first core seen for each epoch that is alive, and the epochs of which two were seen.
 
     `evidence` is the file to write where two differ; "{epoch}" and "{digest}" in its path are filled in. A file that
-    exists is left as it is: what was seen first weighs more.
+    exists is left as it is: what was seen first weighs more. Of an epoch there are no more than `MAX_FILES`.
     """
 
     def __init__(self, evidence: Path | None = None) -> None:
@@ -90,6 +92,8 @@ class Sightings:
             if epoch not in self._split and (difference := self._see(offers, epoch)) is not None
         ]
         if differences:
+            # First of all, so that nothing that happens to a file can let the next request through.
+            self._split |= {difference.first.epoch: str(difference) for difference in differences}
             kept = self._keep(differences)
             self._split |= {difference.first.epoch: f"{difference}{kept}" for difference in differences}
             self.require_one(differences[0].first.epoch)
@@ -118,18 +122,26 @@ class Sightings:
         if self._evidence is None:
             return ""
         epoch, digest = differences[0].first.epoch, differences[0].other.digest.hex()[:8]
-        path = Path(str(self._evidence).replace("{epoch}", str(epoch)).replace("{digest}", digest))
+        named = Path(str(self._evidence).replace("{epoch}", str(epoch)))
+        path = Path(str(named).replace("{digest}", digest))
+        evidence = _serialize([sighting for difference in differences for sighting in difference.seen])
         try:
-            write_evidence(path, [sighting for difference in differences for sighting in difference.seen])
-        except OSError as exc:
-            if path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if len(list(path.parent.glob(glob.escape(named.name).replace("{digest}", "*")))) >= MAX_FILES:
+                return f"; {path.parent} has evidence of epoch {epoch} in {MAX_FILES} files, and no more was written"
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
                 return f"; {path} exists already and was left as it is"
+            with open(descriptor, "wb") as file:
+                file.write(evidence)
+        except OSError as exc:
             return f"; the evidence cannot be written to {path} ({exc.strerror})"
         return f"; the evidence is in {path}"
 
 
-def write_evidence(path: Path, sightings: Sequence[Sighting]) -> None:
-    """Write who showed which core and when, with the whole bundles, for its owner's eyes; raises OSError."""
+def _serialize(sightings: Sequence[Sighting]) -> bytes:
+    """Return who showed which core and when, with the whole bundles, as JSON."""
     sources = [
         {
             "url": sighting.url,
@@ -140,13 +152,11 @@ def write_evidence(path: Path, sightings: Sequence[Sighting]) -> None:
         }
         for sighting in sightings
     ]
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode({"sources": sources})) + b"\n")
+    return msgspec.json.format(msgspec.json.encode({"sources": sources})) + b"\n"
 
 
 async def ask_all(
-    endpoints: Sequence[Endpoint], clock: Callable[[], float]
+    endpoints: Sequence[Endpoint], fetch: Callable[[Endpoint], Awaitable[Offer]]
 ) -> tuple[list[Offer], list[tuple[str, str]]]:
     """Return what each source offers, and the URL and the reason of each that offers nothing.
 
@@ -158,7 +168,7 @@ async def ask_all(
 
     async def ask(endpoint: Endpoint) -> Offer | None:
         try:
-            return await fetch_offer(endpoint, clock)
+            return await fetch(endpoint)
         except (UpstreamError, BusyError, VerificationError) as exc:
             failed[endpoint.url] = str(exc)
             return None
@@ -174,10 +184,18 @@ async def ask_all(
 def agree(offers: Sequence[Offer], failed: Sequence[tuple[str, str]], epoch: int) -> Agreement:
     """Return who gave keys of the epoch, which were compared before; raises UpstreamError where fewer than two did."""
     agreed = tuple(offer.url for offer in offers if epoch in offer.bundles)
-    without = tuple((offer.url, f"it has no keys of epoch {epoch}") for offer in offers if epoch not in offer.bundles)
+    without = tuple((offer.url, _lack(offer, epoch)) for offer in offers if epoch not in offer.bundles)
     if len(agreed) < 2:
         raise _too_few((*failed, *without))
     return Agreement(epoch, agreed, (*failed, *without))
+
+
+def _lack(offer: Offer, epoch: int) -> str:
+    """Say why an offer has no keys of the epoch that count."""
+    if epoch not in offer.refused:
+        return f"it has no keys of epoch {epoch}"
+    reason = offer.refused[epoch].reason
+    return f"its keys of epoch {epoch} do not verify: step {reason.step}: {reason}"
 
 
 def _too_few(failed: Iterable[tuple[str, str]]) -> UpstreamError:

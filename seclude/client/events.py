@@ -40,7 +40,8 @@ class EventReader:
                 found.extend(self._dispatch())
             elif not line.startswith(b":"):
                 self._take(line)
-        if len(self._held) + sum(map(len, self._data)) > MAX_EVENT:
+        # An octet more for each line, for lines without any take memory too.
+        if len(self._held) + sum(map(len, self._data)) + len(self._data) > MAX_EVENT:
             raise TooLargeError(f"an event of more than {MAX_EVENT} octets")
         return found
 

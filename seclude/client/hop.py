@@ -5,7 +5,7 @@ redirects, decompresses nothing and reads no proxy settings from the environment
 """
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -46,12 +46,15 @@ class Incoming:
         self.content_type: Final = response.headers.get("Content-Type")
 
     async def read(self) -> UpstreamResponse:
-        """Return the whole answer, whose body is bounded; raises UpstreamError."""
-        with _failures():
-            content = await _read(self._response)
+        """Return the whole answer, whose body is bounded, and let go of it; raises UpstreamError."""
+        try:
+            with _failures():
+                content = await _read(self._response)
+        finally:
+            self.close()
         return UpstreamResponse(self.status, self.content_type, content, self._response.headers.get("Retry-After"))
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Return the body as it comes, to its end; raises UpstreamError where that does not come."""
         with _failures():
             async for piece in self._response.content.iter_any():
@@ -98,13 +101,13 @@ class Hop:
         fields = [("Content-Type", content_type), ("Accept", accept)]
         headers = {name: value for name, value in fields if value is not None}
         incoming = await self._send(method, path, headers, body, _limits(seconds))
-        try:
-            return await incoming.read()
-        finally:
-            incoming.close()
+        return await incoming.read()
 
     async def begin(self, path: str, content_type: str, body: bytes) -> Incoming:
-        """Post something and return an answer that may come in pieces, each within SILENCE_SECONDS; raises as above."""
+        """Post something and return an answer that may come in pieces; raises as above.
+
+        Any octet within SILENCE_SECONDS keeps it alive, so whoever has the answer must bound what says nothing.
+        """
         headers = {"Content-Type": content_type, "Incremental": "?1"}
         return await self._send("POST", path, headers, body, _limits(None, SILENCE_SECONDS))
 

@@ -1,15 +1,14 @@
 """The pool's verified keys, by this device's own clock: fetched once for a slot, and ahead of the next.
 
-A key encrypts in its own slot only, and which slot that is nobody but the device's clock says. What is offered for the
-next epoch is kept unverified and verified when its slot begins, so that no request waits for a fetch then. To have it
-by then, a client that is in use fetches once more before the slot ends, at a moment that nobody can predict: devices
+A key encrypts in its own slot only, and which slot that is nobody but the device's clock says. What verifies for the
+next epoch is kept, and verified again when its slot begins, so that no request waits for a fetch then. To have it by
+then, a client that is in use fetches once more before the slot ends, at a moment that nobody can predict: devices
 that came all at once would tell who is in use, and fall on the relays together.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Final
 
 from seclude.attestation.policy import Policy
@@ -35,7 +34,7 @@ class Keys:
         self._sightings = sightings
         self._clock = clock
         self._pools: dict[int, TrustedPool] = {}
-        self._unverified: dict[int, bytes] = {}
+        self._next: dict[int, bytes] = {}
         self._planned: set[int] = set()
         self._fetching: asyncio.Task[TrustedPool] | None = None
         self._ahead: set[asyncio.Task[None]] = set()
@@ -46,26 +45,31 @@ class Keys:
         if pool is None:
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.create_task(self.verify())
+                self._fetching.add_done_callback(_retrieve)
             # Shielded, so that one caller who gives up does not take the answer, or the failure, from the others.
             pool = await asyncio.shield(self._fetching)
         self._fetch_ahead(pool.epoch)
         return pool
 
     async def verify(self, observe: Observer | None = None) -> TrustedPool:
-        """Fetch the bundles from a relay and verify the present slot's; raises VerificationError with its step."""
-        offers = [await self._relays.fetch(self._fetch)]
+        """Fetch the bundles from a relay and verify the present slot's; raises VerificationError with its step.
+
+        Another relay is asked where one gives none of the present slot, or none that verifies. `observe` is called for
+        the bundle that is used, or for the first that was refused.
+        """
+        offers = await self._relays.fetch(self._fetch, lambda offer: self._epoch() in offer.bundles)
         epoch = self._epoch()
         seen = self._compare(offers, epoch)
-        return self._trust(self._choose(offers, epoch), seen, observe)
+        return self._trust(self._choose(offers, epoch, observe), seen, observe)
 
     async def verify_everywhere(
         self, sources: Sequence[Endpoint], observe: Observer | None = None
     ) -> tuple[TrustedPool, Agreement]:
         """Fetch the bundles from every source, compare them all, and verify the present slot's."""
-        offers, failed = await ask_all(sources, self._clock)
+        offers, failed = await ask_all(sources, self._fetch)
         epoch = self._epoch()
         seen = self._compare(offers, epoch)
-        bundle = self._choose(offers, epoch)
+        bundle = self._choose(offers, epoch, observe)
         agreement = agree(offers, failed, epoch)
         return self._trust(bundle, seen, observe), agreement
 
@@ -81,7 +85,7 @@ class Keys:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         self._pools.clear()
-        self._unverified.clear()
+        self._next.clear()
         self._planned.clear()
 
     def _epoch(self) -> int:
@@ -97,7 +101,7 @@ class Keys:
         pool = self._pools.get(epoch)
         if pool is not None and self._clock() < pool.expires_at:
             return pool
-        bundle = self._unverified.pop(epoch, None)
+        bundle = self._next.pop(epoch, None)
         if bundle is not None:
             with suppress(
                 VerificationError
@@ -106,30 +110,34 @@ class Keys:
         return None
 
     async def _fetch(self, endpoint: Endpoint) -> Offer:
-        return await fetch_offer(endpoint, self._clock)
+        return await fetch_offer(endpoint, self._policy, self._clock)
 
     def _compare(self, offers: Sequence[Offer], epoch: int) -> Mapping[int, bytes]:
         """Compare what was offered with all that was seen, keep the next epoch's, and return what was seen before."""
         seen = self._sightings.digests()
         self._sightings.compare(offers, _live(epoch))
-        known = self._unverified | _merge(offers)
-        self._unverified = {number: bundle for number, bundle in known.items() if number == epoch + 1}
+        known = self._next | _merge(offers)
+        self._next = {number: bundle for number, bundle in known.items() if number == epoch + 1}
         return seen
 
-    def _choose(self, offers: Sequence[Offer], epoch: int) -> bytes:
-        """Return the bundle of the present slot; raises PolicyError of step 10 that says what was offered instead."""
+    def _choose(self, offers: Sequence[Offer], epoch: int, observe: Observer | None) -> bytes:
+        """Return a bundle of the present slot that verifies; raises why the first of them does not.
+
+        Where there are none of that slot, raises PolicyError of step 10 that says what was offered instead.
+        """
         self._sightings.require_one(epoch)
-        offered = _merge(offers)
-        if epoch in offered:
-            return offered[epoch]
-        slots = self._policy.slots
-        others = [
-            f"epoch {number} is past its end, which was {_date(slots.end(number))}"
-            if number < epoch
-            else f"epoch {number} has not begun; it starts {_date(slots.start(number))}"
-            for number in sorted(offered)
-        ]
-        raise PolicyError(f"no keys of epoch {epoch}, which is now, were offered: {'; '.join(others)}", step=10)
+        good = _merge(offers)
+        if epoch in good:
+            return good[epoch]
+        refusal = next((offer.refused[epoch] for offer in offers if epoch in offer.refused), None)
+        if refusal is not None:
+            if observe is not None:
+                for step in refusal.passed:
+                    observe(step)
+            raise refusal.reason
+        others = sorted({*good, *(number for offer in offers for number in offer.refused)})
+        instead = "; ".join(self._policy.slots.outside(number, epoch) for number in others)
+        raise PolicyError(f"no keys of epoch {epoch}, which is now, were offered: {instead}", step=10)
 
     def _trust(self, bundle: bytes, seen: Mapping[int, bytes], observe: Observer | None = None) -> TrustedPool:
         pool = verify_bundle(bundle, self._policy, self._clock(), seen, observe=observe)
@@ -153,7 +161,8 @@ class Keys:
         # Whoever asks next meets the same failure and hears of it, and a difference was written down.
         with suppress(UpstreamError, BusyError, VerificationError):
             if self._epoch() == epoch:  # or the device slept, and nobody has asked since it woke up
-                self._compare([await self._relays.fetch(self._fetch)], self._epoch())
+                offers = await self._relays.fetch(self._fetch, lambda offer: epoch + 1 in offer.bundles)
+                self._compare(offers, self._epoch())
 
 
 def _live(epoch: int) -> range:
@@ -165,9 +174,7 @@ def _merge(offers: Sequence[Offer]) -> dict[int, bytes]:
     return {epoch: bundle for offer in offers for epoch, bundle in offer.bundles.items()}
 
 
-def _date(seconds: int) -> str:
-    """Return a time in words; a time that no calendar holds stays a number."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"second {seconds}"
+def _retrieve(fetching: asyncio.Task[TrustedPool]) -> None:
+    """Take note of a failure, or asyncio would log it where every caller has given up."""
+    if not fetching.cancelled():
+        fetching.exception()

@@ -10,8 +10,10 @@ import io
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, get_args
@@ -114,8 +116,9 @@ async def _summarize(arguments: argparse.Namespace) -> None:
         if arguments.check_consistency:
             await _check_consistency(client)
         if arguments.stream:
-            async for each in client.summarize_stream(fitted.messages, max_highlights=arguments.max):
-                _print_event(each, arguments)
+            async with aclosing(client.summarize_stream(fitted.messages, max_highlights=arguments.max)) as answers:
+                async for each in answers:
+                    _print_event(each, arguments)
             return
         answer = await client.summarize(fitted.messages, max_highlights=arguments.max)
     if arguments.json:
@@ -271,6 +274,34 @@ def _highlights(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="seclude",
+        description="Ask an AI about private messages on servers that cannot read them. The pool is verified first.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"seclude {version('seclude')}")
+    parser.add_argument("--trust", metavar="FILE", default=None, help=f"trust file ({TRUST_PLACES})")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_verb = partial(verbs.add_parser, parents=[_shared()])
+    _fill_summarize(
+        add_verb("summarize", help="highlights of a chat", epilog="example: seclude summarize chat.txt --unread 40")
+    )
+    _fill_rewrite(
+        add_verb(
+            "rewrite",
+            help="suggest another wording",
+            epilog='example: seclude rewrite --tone proofread "i cant come"',
+        )
+    )
+    add_verb(
+        "verify", help="show each step of verifying the pool", epilog="example: seclude verify --json"
+    ).set_defaults(run=_verify)
+    return parser
+
+
+def _shared() -> argparse.ArgumentParser:
+    """Return what every verb takes."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="answer in JSON on standard output")
     shared.add_argument(
@@ -291,22 +322,10 @@ def _parser() -> argparse.ArgumentParser:
         help="where to write who gave which keys, should two differ "
         f"(default: ${STATE_VARIABLE} or ~/.local/state, then seclude/{FILE_NAME})",
     )
-    parser = argparse.ArgumentParser(
-        prog="seclude",
-        description="Ask an AI about private messages on servers that cannot read them. The pool is verified first.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"seclude {version('seclude')}")
-    parser.add_argument("--trust", metavar="FILE", default=None, help=f"trust file ({TRUST_PLACES})")
-    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    return shared
 
-    verb = verbs.add_parser(
-        "summarize",
-        parents=[shared],
-        help="highlights of a chat",
-        epilog="example: seclude summarize chat.txt --unread 40",
-    )
+
+def _fill_summarize(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "file",
         type=Path,
@@ -329,18 +348,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--date-order", choices=("dmy", "mdy", "ymd"), help="how the file writes dates, if it is unclear")
     verb.set_defaults(run=_summarize)
 
-    verb = verbs.add_parser(
-        "rewrite",
-        parents=[shared],
-        help="suggest another wording",
-        epilog='example: seclude rewrite --tone proofread "i cant come"',
-    )
+
+def _fill_rewrite(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("text", nargs="?", metavar="TEXT", help="the text (default: standard input)")
     verb.add_argument("--tone", choices=get_args(Tone), default="proofread", help="default: proofread")
     verb.set_defaults(run=_rewrite)
-
-    verb = verbs.add_parser(
-        "verify", parents=[shared], help="show each step of verifying the pool", epilog="example: seclude verify --json"
-    )
-    verb.set_defaults(run=_verify)
-    return parser

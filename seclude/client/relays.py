@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from seclude.client.hop import TOTAL_SECONDS, Hop, Incoming, NotSentError
 from seclude.daemon.messages import UpstreamResponse
-from seclude.errors import BusyError, ConfigError, Error, UpstreamError
+from seclude.errors import BusyError, ConfigError, Error, UpstreamError, VerificationError
 from seclude.ohttp.media import GATEWAY_PATH
 
 UNREACHABLE_SECONDS: Final = 30.0  # a relay restarts in less; a phone that changes its network waits for one no longer
@@ -80,8 +80,13 @@ class Endpoint:
             sentence = f"the {self.party} cannot be reached; check the network and `{self.setting}` in the trust file"
             raise NotSentError(sentence, timed_out=exc.timed_out) from exc
         except UpstreamError as exc:
-            sentence = "did not answer in time" if exc.timed_out else "gave no whole answer"
-            raise UpstreamError(f"the {self.party} {sentence}; try again later", timed_out=exc.timed_out) from exc
+            if exc.timed_out:
+                raise self.late() from exc
+            raise UpstreamError(f"the {self.party} gave no whole answer; try again later") from exc
+
+    def late(self) -> UpstreamError:
+        """Return what to raise where an answer takes too long."""
+        return UpstreamError(f"the {self.party} did not answer in time; try again later", timed_out=True)
 
 
 class Relays:
@@ -100,22 +105,33 @@ class Relays:
         It is called for another only after NotSentError, and must encapsulate anew each time: the relays must not be
         able to tell that two requests are one.
         """
-        return await self._try(attempt, NotSentError)
-
-    async def fetch(self, attempt: Callable[[Endpoint], Awaitable[T]]) -> T:
-        """Return what `attempt` returns for one relay, for what may be asked of the others after any failure."""
-        return await self._try(attempt, (UpstreamError, BusyError))
-
-    async def _try(
-        self, attempt: Callable[[Endpoint], Awaitable[T]], moves_on: type[Error] | tuple[type[Error], ...]
-    ) -> T:
         *others, last = self._order()
         for endpoint in others:
             try:
                 return await self._ask(endpoint, attempt)
-            except moves_on:
+            except NotSentError:
                 continue  # the last one's failure is raised
         return await self._ask(last, attempt)
+
+    async def fetch(self, attempt: Callable[[Endpoint], Awaitable[T]], enough: Callable[[T], bool]) -> list[T]:
+        """Return what `attempt` returns for one relay after the other, up to the first that is `enough`.
+
+        For what may be asked of the others after any failure. Where none of them answers, the first refusal to trust
+        one is raised, or else the last failure.
+        """
+        answers: list[T] = []
+        failures: list[Error] = []
+        for endpoint in self._order():
+            try:
+                answers.append(await self._ask(endpoint, attempt))
+            except (UpstreamError, BusyError, VerificationError) as exc:
+                failures.append(exc)
+                continue
+            if enough(answers[-1]):
+                break
+        if not answers:
+            raise next((each for each in failures if isinstance(each, VerificationError)), failures[-1])
+        return answers
 
     async def _ask(self, endpoint: Endpoint, attempt: Callable[[Endpoint], Awaitable[T]]) -> T:
         try:

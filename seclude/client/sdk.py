@@ -9,7 +9,8 @@ not trusted: it can make a request fail, or start one retry with a fresh encapsu
 """
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -47,21 +48,26 @@ from seclude.tasks import (
 )
 
 
-async def summary_of(answer: Streaming) -> AsyncIterator[Highlight | SummarizeResponse]:
+async def summary_of(answer: Streaming) -> AsyncGenerator[Highlight | SummarizeResponse, None]:
     """Yield what the events of a summary say; raises where the last of them is missing or is an error."""
     reader, summary = EventReader(), None
-    async for piece in answer.content():
-        for event in reader.feed(piece):
-            if event.name == HIGHLIGHT_EVENT:
-                yield decode(Highlight, event.data)
-            elif event.name == SUMMARY_EVENT:
-                summary = decode(SummarizeResponse, event.data)
-            elif event.name == ERROR_EVENT:
-                problem = decode(Problem, event.data)
-                raise TaskError(problem.detail or problem.title or "the worker failed", status=problem.status or 500)
+    async with aclosing(answer.content()) as pieces:
+        async for piece in pieces:
+            for event in reader.feed(piece):
+                if event.name == HIGHLIGHT_EVENT:
+                    yield decode(Highlight, event.data)
+                elif event.name == SUMMARY_EVENT:
+                    summary = decode(SummarizeResponse, event.data)
+                elif event.name == ERROR_EVENT:
+                    raise _failure(decode(Problem, event.data))
     if summary is None:
         raise UpstreamError("the worker ended the answer without the summary; try again later")
     yield summary
+
+
+def _failure(problem: Problem) -> TaskError:
+    """Return what to raise where the worker fails after it has begun to answer."""
+    return TaskError(problem.detail or problem.title or "the worker failed", status=problem.status or 500)
 
 
 def _check_size(content: bytes) -> None:
@@ -159,8 +165,9 @@ class Client:
             message = self._inner(SUMMARIZE_PATH, content, date, accept=EVENT_STREAM)
             async with ask_streaming(self._keys, self._relays, message) as answer:
                 if answer.head.status == 200:
-                    async for each in summary_of(answer):
-                        yield each
+                    async with aclosing(summary_of(answer)) as events:
+                        async for each in events:
+                            yield each
                     return
                 refused = bhttp.Response(answer.head.status, answer.head.fields, await answer.read())
             corrected = _corrected_date(refused)

@@ -3,12 +3,15 @@
     with SyncClient(load_trust(path)) as client:
         answer = client.summarize(messages)
 
-One background thread runs one event loop for the life of the client; every call waits for its answer.
+One background thread runs one event loop for the life of the client; every call waits for its answer. Only the end of
+a stream waits for nothing: it may come on any thread, the background one too, whenever a generator is collected.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -18,6 +21,7 @@ from seclude.attestation.verify import Step, TrustedPool
 from seclude.client.consistency import Agreement
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust
+from seclude.errors import UsageError
 from seclude.tasks import Highlight, Message, RewriteResponse, SummarizeResponse, Tone
 
 T = TypeVar("T")
@@ -28,6 +32,8 @@ class SyncClient:
 
     def __init__(self, trust: Trust, *, evidence: Path | None = None) -> None:
         self._loop = asyncio.new_event_loop()
+        self._streams: set[AsyncGenerator[Highlight | SummarizeResponse, None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="seclude-client", daemon=True)
         self._thread.start()
         try:
@@ -40,8 +46,14 @@ class SyncClient:
     async def _open(trust: Trust, evidence: Path | None) -> Client:
         return Client(trust, evidence=evidence)
 
+    def _begin(self, work: Coroutine[None, None, T]) -> Future[T]:
+        if self._loop.is_closed():
+            work.close()
+            raise UsageError("the client was closed")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def _run(self, work: Coroutine[None, None, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return self._begin(work).result()
 
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -55,10 +67,20 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
-        """Drop the connections and the keys; a second call does nothing."""
+        """Drop the connections and the keys, and end what is under way; a second call does nothing."""
         if not self._loop.is_closed():
-            self._run(self._client.close())
+            self._run(self._end())
             self._stop()
+
+    async def _end(self) -> None:
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        # One by one: the loop's own way to end all generators at once would end the inner ones under the outer ones.
+        for stream in self._streams:
+            await stream.aclose()
+        await self._client.close()
 
     def verify(self, *, observe: Callable[[Step], None] | None = None) -> TrustedPool:
         """Fetch and verify the key bundle; `observe` is called on the client's thread with each step that passes."""
@@ -81,15 +103,31 @@ class SyncClient:
     ) -> Iterator[Highlight | SummarizeResponse]:
         """Yield each highlight when it is chosen, and the whole summary at the end."""
         stream = self._client.summarize_stream(messages, max_highlights=max_highlights)
+        turn = asyncio.Lock()
 
         async def following() -> Highlight | SummarizeResponse | None:
-            return await anext(stream, None)
+            self._streams.add(stream)
+            async with turn:
+                return await anext(stream, None)
 
+        async def ending() -> None:
+            async with turn:  # after what was cancelled, which may still be on its way out
+                await stream.aclose()
+            self._streams.discard(stream)
+
+        def end() -> None:
+            self._ending.add(task := self._loop.create_task(ending()))
+            task.add_done_callback(self._ending.discard)
+
+        asked: Future[Highlight | SummarizeResponse | None] | None = None
         try:
-            while (each := self._run(following())) is not None:
+            while (each := (asked := self._begin(following())).result()) is not None:
                 yield each
         finally:
-            self._run(stream.aclose())
+            if asked is not None:
+                asked.cancel()  # where Ctrl-C ended the wait for it
+            with suppress(RuntimeError):  # the client was closed, and the stream with it
+                self._loop.call_soon_threadsafe(end)
 
     def rewrite(self, text: str, tone: Tone) -> RewriteResponse:
         """Return a suggestion for a text."""

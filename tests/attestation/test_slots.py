@@ -2,7 +2,7 @@
 
 import pytest
 
-from seclude.attestation.slots import MAX_PERIOD_SECONDS, Slots, x25519_key_id, xwing_key_id
+from seclude.attestation.slots import KEY_IDS, MAX_PERIOD_SECONDS, Slots, in_words, x25519_key_id, xwing_key_id
 from seclude.errors import ConfigError
 
 SLOTS = Slots(t0=1000, period_seconds=600)
@@ -48,3 +48,17 @@ def test_key_ids_are_even_and_odd_and_unique_among_neighbours() -> None:
             ids = [key_id(each) for each in range(epoch, epoch + 128)]
             assert all(0 <= each <= 255 and each % 2 == odd for each in ids)
             assert len(set(ids)) == 128
+
+
+def test_every_kem_has_key_identifiers_of_its_own_among_epochs_that_live_at_once() -> None:
+    for epoch in range(300):
+        live = [key_id(number) for number in range(epoch, epoch + 3) for key_id in KEY_IDS.values()]
+        assert len(set(live)) == len(live)
+        assert all(0 <= key_id < 256 for key_id in live)
+
+
+def test_why_another_epoch_may_not_be_used_is_said_in_words() -> None:
+    slots = Slots(0, 60)
+    assert slots.outside(1, 3) == "epoch 1 is past its end, which was 1970-01-01 00:02:00 UTC"
+    assert slots.outside(4, 3) == "epoch 4 has not begun; it starts 1970-01-01 00:04:00 UTC"
+    assert in_words(1 << 60) == f"second {1 << 60}"

@@ -2,16 +2,21 @@
 
 import asyncio
 import base64
+import errno
 import json
+import os
 import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from inference.platform import create_simulated_platform
 from seclude.attestation.bundle import Bundle, birth_report_data, core_digest, parse_bundle, serialize_bundle
-from seclude.client.consistency import FILE_NAME, Sightings
+from seclude.attestation.verify import Step
+from seclude.client.consistency import FILE_NAME, MAX_FILES, Sightings
 from seclude.client.offers import Offer
 from seclude.client.sync import SyncClient
 from seclude.client.trust import Trust
@@ -194,6 +199,51 @@ def test_a_file_that_cannot_be_written_takes_nothing_from_the_refusal(relay: Rel
         Sightings(tmp_path / "file" / "evidence.json").compare(offers(relay, FIRST, SECOND), LIVE)
 
 
+def test_a_folder_that_is_closed_takes_nothing_from_the_refusal(
+    relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for name in ("open", "stat", "lstat"):
+        monkeypatch.setattr(os, name, refuse)  # root may do anything, so modes would not show it
+    sightings = Sightings(tmp_path / "evidence.json")
+    with pytest.raises(EvidenceError, match=r"two cores.*cannot be written to .* \(Permission denied\)$") as refusal:
+        sightings.compare(offers(relay, FIRST, SECOND), LIVE)
+    with pytest.raises(EvidenceError) as again:
+        sightings.require_one(NOW)
+    assert str(again.value) == str(refusal.value)
+
+
+def test_a_difference_is_remembered_whatever_happens_to_its_file(
+    relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr("seclude.client.consistency.msgspec.json.format", fail)
+    sightings = Sightings(tmp_path / "evidence.json")
+    with pytest.raises(MemoryError):
+        sightings.compare(offers(relay, FIRST, SECOND), LIVE)
+    with pytest.raises(EvidenceError, match=r"two cores"):
+        sightings.require_one(NOW)
+
+
+def test_a_source_that_always_lies_fills_no_disk(relay: Relay, tmp_path: Path) -> None:
+    assert MAX_FILES == 16
+    for number in range(MAX_FILES + 2):
+        with pytest.raises(EvidenceError) as refusal:
+            Sightings(tmp_path / FILE_NAME).compare(offers(relay, FIRST, b"%d" % number), LIVE)
+        written = f"the evidence is in {tmp_path}" in str(refusal.value)
+        assert written is (number < MAX_FILES)
+    assert str(refusal.value).endswith(f"; {tmp_path} has evidence of epoch {NOW} in 16 files, and no more was written")
+    assert len(list(tmp_path.glob("*.json"))) == MAX_FILES
+    for path in sorted(tmp_path.glob("*.json"))[:1]:
+        path.rename(tmp_path / path.name.replace(f"-{NOW}-", f"-{NOW + 1}-"))  # another epoch's does not count
+    with pytest.raises(EvidenceError, match="the evidence is in"):
+        Sightings(tmp_path / FILE_NAME).compare(offers(relay, FIRST, SECOND), LIVE)
+
+
 def test_only_live_epochs_are_remembered(relay: Relay) -> None:
     sightings = Sightings()
     first, second = offers(relay, FIRST, SECOND)
@@ -229,6 +279,79 @@ async def test_a_gateway_that_gives_other_keys_is_caught(relay: Relay, tmp_path:
         with pytest.raises(EvidenceError, match="two cores"):
             await client.check_consistency()
     assert [source["epoch"] for source in read(evidence)] == 3 * [NOW] + 3 * [NOW + 1]
+
+
+def junk(relay: Relay, tmp_path: Path) -> Relay:
+    """A relay of the same pool that gives cores of its own, vouched for by hardware that nobody trusts."""
+    other = relay.twin()
+    other.offer(*Relay(create_simulated_platform(tmp_path / "other", T0), relay.clock).bundles().values())
+    return other
+
+
+def spoiled(relay: Relay) -> Relay:
+    """A relay that gives the pool's cores with evidence that does not decode."""
+    other = relay.twin()
+    bundles = [parse_bundle(bundle) for bundle in relay.bundles().values()]
+    other.offer(*(serialize_bundle(Bundle(bundle.core, b"none")) for bundle in bundles))
+    return other
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_keys_that_do_not_verify_stop_nobody(
+    relay: Relay, in_order: InOrder, tmp_path: Path, reverse: bool
+) -> None:
+    clock = relay.clock = Clock(SLOT + PERIOD * 0.95)
+    relay.renew()
+    bad, evidence = junk(relay, tmp_path), tmp_path / "evidence.json"
+    in_order.reverse = reverse
+    async with asking(bad, relay, clock=clock, evidence=evidence) as client:
+        for _ in range(2):
+            steps: list[Step] = []
+            await client.verify(observe=steps.append)
+            assert [step.number for step in steps] == list(range(1, 13))
+            in_order.reverse = not in_order.reverse
+        assert await client.summarize(MESSAGES) == ANSWER
+        clock.now = SLOT + PERIOD
+        assert await client.summarize(MESSAGES) == ANSWER, "what was kept for the next slot verifies too"
+    assert (bad.gets, relay.gets) == (1, 2)
+    assert not evidence.exists()
+
+
+@pytest.mark.parametrize(("reverse", "step"), [(False, 3), (True, 2)])
+async def test_where_none_verifies_the_first_refusal_is_shown(
+    relay: Relay, in_order: InOrder, tmp_path: Path, reverse: bool, step: int
+) -> None:
+    in_order.reverse = reverse
+    steps: list[Step] = []
+    async with asking(junk(relay, tmp_path), spoiled(relay)) as client:
+        with pytest.raises(VerificationError) as refusal:
+            await client.verify(observe=steps.append)
+        assert refusal.value.step == step
+        assert [each.number for each in steps] == list(range(1, step))
+        steps.clear()
+        with pytest.raises(VerificationError):
+            await client.check_consistency(observe=steps.append)
+        assert [each.number for each in steps] == [1, 2], "of the first source named"
+
+
+async def test_sources_whose_keys_do_not_verify_are_named_and_count_for_nothing(relay: Relay, tmp_path: Path) -> None:
+    twin, bad, other = relay.twin(), junk(relay, tmp_path), spoiled(relay)
+    steps: list[Step] = []
+    async with asking(bad, relay, twin, other) as client:
+        _, agreement = await client.check_consistency(observe=steps.append)
+        first, *agreed, last = [endpoint.url for endpoint in client._relays.endpoints]
+    assert [step.number for step in steps] == list(range(1, 13))
+    assert agreement.agreed == tuple(agreed)
+    reasons = dict(agreement.failed)
+    assert reasons.keys() == {first, last}
+    assert reasons[first].startswith(f"its keys of epoch {NOW} do not verify: step 3: ")
+    assert reasons[last].startswith(f"its keys of epoch {NOW} do not verify: step 2: ")
+
+
+async def test_one_that_verifies_has_nothing_to_be_compared_with(relay: Relay, tmp_path: Path) -> None:
+    async with asking(relay, junk(relay, tmp_path)) as client:
+        with pytest.raises(UpstreamError, match=r"fewer than two sources.*do not verify: step 3"):
+            await client.check_consistency()
 
 
 async def test_a_single_source_cannot_be_compared(relay: Relay) -> None:

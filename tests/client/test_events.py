@@ -53,6 +53,14 @@ def test_an_event_without_end_is_refused(line: bytes) -> None:
         reader.feed(b"x" * 10 + line * 3)
 
 
+@pytest.mark.parametrize("line", [b"data\n", b"data:\n", b"data: \n"])
+def test_lines_without_octets_count_too(line: bytes) -> None:
+    reader = EventReader()
+    reader.feed(line * (MAX_EVENT - 10))
+    with pytest.raises(TooLargeError):
+        reader.feed(line * 11)
+
+
 def test_comments_are_not_kept() -> None:
     reader = EventReader()
     for _ in range(100):

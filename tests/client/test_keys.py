@@ -1,6 +1,7 @@
 """The pool's keys by the device's own clock: which epoch counts, and what is fetched when."""
 
 import asyncio
+import gc
 import time
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from seclude.attestation.bundle import parse_bundle, serialize_bundle
 from seclude.client.keys import AHEAD
 from seclude.daemon.messages import Response
-from seclude.errors import EvidenceError, PolicyError
+from seclude.errors import EvidenceError, PolicyError, UpstreamError
 from tests.client.serving import ANSWER, MESSAGES, NOW, PERIOD, T0, Clock, InOrder, Relay, asking
 
 SLOT = T0 + NOW * PERIOD  # where the present one starts
@@ -206,3 +207,77 @@ async def test_the_key_of_the_slot_before_still_opens(relay: Relay) -> None:
         pools.now += 2
         assert await client.summarize(MESSAGES) == ANSWER
     assert relay.gets == 1
+
+
+def stale(relay: Relay) -> Relay:
+    """Return a relay of the same pool that still has the keys of the slot before, and no others."""
+    other = relay.twin()
+    now = relay.clock()
+    assert isinstance(relay.clock, Clock)
+    relay.clock.now = SLOT - PERIOD + 1
+    relay.renew()
+    other.offer(relay.bundles()[NOW - 1])
+    other.keyring = relay.keyring
+    relay.clock.now = now
+    return other
+
+
+async def test_a_relay_without_the_present_keys_is_stepped_over(relay: Relay, in_order: InOrder) -> None:
+    relay.clock = Clock(SLOT + 1)
+    old = stale(relay)
+    async with asking(old, relay, clock=relay.clock) as client:
+        assert (await client.verify()).epoch == NOW
+    assert (old.gets, relay.gets) == (1, 1)
+
+
+async def test_where_all_relays_lack_them_it_is_said_once(relay: Relay, in_order: InOrder) -> None:
+    relay.clock = Clock(SLOT + 1)
+    old, late = stale(relay), relay.twin()
+    late.offer(relay.bundles()[NOW + 1])
+    words = rf"no keys of epoch {NOW}.*: epoch {NOW - 1} is past its end, .*; epoch {NOW + 1} has not begun; [^;]*$"
+    async with asking(old, late, clock=relay.clock) as client:
+        with pytest.raises(PolicyError, match=words) as refusal:
+            await client.verify()
+    assert refusal.value.step == 10
+    assert (old.gets, late.gets) == (1, 1)
+
+
+async def test_the_next_keys_are_looked_for_at_every_relay(relay: Relay, in_order: InOrder) -> None:
+    soon(in_order)
+    clock = relay.clock = Clock(SLOT + PERIOD * 0.6)
+    relay.renew()
+    behind = relay.twin()
+    behind.offer(relay.bundles()[NOW])
+    async with asking(behind, relay, clock=clock) as client:
+        await client.summarize(MESSAGES)
+        await settle(relay, 1)
+        clock.now = SLOT + PERIOD
+        assert await client.summarize(MESSAGES) == ANSWER
+    assert (behind.gets, relay.gets) == (2, 1)
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_logged(relay: Relay) -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    relay.pause, relay.offered = SOON, Response(404)
+    async with asking(relay) as client:
+        caller = asyncio.create_task(client.summarize(MESSAGES))
+        await settle_start(relay)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        fetching = client._keys._fetching
+        assert fetching is not None
+        await asyncio.wait([fetching])
+        client._keys._fetching = None  # the next failure takes its place
+        del fetching
+        gc.collect()
+        assert complaints == []
+        with pytest.raises(UpstreamError):
+            await client.summarize(MESSAGES)
+
+
+async def settle_start(relay: Relay) -> None:
+    """Wait until a fetch has begun."""
+    async with asyncio.timeout(WAIT):
+        while not relay.gets:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)

@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
+from operator import eq
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,15 @@ async def test_an_answer_of_any_kind_moves_no_request_on(relay: Relay, in_order:
     assert (len(relay.posts), other.posts) == (1, [])
 
 
-@pytest.mark.parametrize("offered", [Response(503), Response(404), Response(200, "text/html", b"<html>")])
+@pytest.mark.parametrize(
+    "offered",
+    [
+        Response(503),
+        Response(404),
+        Response(200, "text/html", b"<html>"),
+        Response(200, "application/seclude-key-bundles", b"junk"),
+    ],
+)
 async def test_keys_are_fetched_from_another_relay_after_any_failure(
     relay: Relay, in_order: InOrder, offered: Response
 ) -> None:
@@ -83,21 +93,24 @@ async def test_keys_are_fetched_from_another_relay_after_any_failure(
     assert (relay.gets, other.gets) == (1, 1)
 
 
-async def test_what_came_is_judged_and_no_other_relay_is_asked_for_better(relay: Relay, in_order: InOrder) -> None:
-    other = relay.twin()
-    relay.offered = Response(200, "application/seclude-key-bundles", b"junk")
-    async with asking(relay, other) as client:
+@pytest.mark.parametrize("other", [Response(200, "application/seclude-key-bundles", b"other junk"), Response(503)])
+async def test_where_none_gives_keys_a_refusal_to_trust_one_is_raised_first(
+    relay: Relay, in_order: InOrder, other: Response
+) -> None:
+    second = relay.twin()
+    relay.offered, second.offered = Response(200, "application/seclude-key-bundles", b"junk"), other
+    async with asking(relay, second) as client:
         with pytest.raises(EvidenceError) as refusal:
             await client.verify()
     assert refusal.value.step == 1
-    assert other.gets == 0
+    assert (relay.gets, second.gets) == (1, 1)
 
 
 async def test_a_relay_alone_that_is_down_is_named_with_what_to_do() -> None:
     with closed() as nobody:
         relays = Relays([nobody])
         with pytest.raises(NotSentError, match="relay cannot be reached; check the network and `relays`"):
-            await relays.fetch(lambda endpoint: endpoint.exchange("GET"))
+            await relays.fetch(lambda endpoint: endpoint.exchange("GET"), lambda _: True)
         await relays.endpoints[0].hop.close()
 
 
@@ -124,14 +137,18 @@ def trying(tried: list[str], failures: dict[str, BaseException]) -> Attempt:
         (UpstreamError("broken off"), "a", "ab"),
         (UpstreamError("too late", timed_out=True), "a", "ab"),
         (BusyError("no keys"), "a", "ab"),
-        (EvidenceError("forged"), "a", "a"),
+        (EvidenceError("forged"), "a", "ab"),
         (asyncio.CancelledError(), "a", "a"),
     ],
 )
 async def test_only_what_was_surely_not_sent_moves_a_request_on(
     in_order: InOrder, failure: BaseException, sent: str, fetched: str
 ) -> None:
-    for move, expected in ((Relays(URLS).send, sent), (Relays(URLS).fetch, fetched)):
+    async def fetch(attempt: Attempt) -> str:
+        (answer,) = await Relays(URLS).fetch(attempt, lambda _: True)
+        return answer
+
+    for move, expected in ((Relays(URLS).send, sent), (fetch, fetched)):
         tried: list[str] = []
         if len(expected) > 1:
             assert await move(trying(tried, {"a": failure})) == "b"
@@ -139,6 +156,13 @@ async def test_only_what_was_surely_not_sent_moves_a_request_on(
             with pytest.raises(type(failure)):
                 await move(trying(tried, {"a": failure}))
         assert "".join(tried) == expected
+
+
+async def test_what_is_not_enough_is_kept_while_the_others_are_asked(in_order: InOrder) -> None:
+    for wanted, expected in (("b", "ab"), ("none", "abc")):
+        tried: list[str] = []
+        answers = await Relays(URLS).fetch(trying(tried, {}), partial(eq, wanted))
+        assert answers == tried == list(expected)
 
 
 async def test_a_relay_that_could_not_be_reached_is_tried_last_for_a_while(in_order: InOrder) -> None:
