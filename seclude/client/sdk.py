@@ -10,7 +10,7 @@ not trusted: it can make a request fail, or start one retry with a fresh encapsu
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -163,7 +163,7 @@ class Client:
         date = formatdate(self._clock(), usegmt=True).encode()
         for last in (False, True):
             message = self._inner(SUMMARIZE_PATH, content, date, accept=EVENT_STREAM)
-            async with ask_streaming(self._keys, self._relays, message) as answer:
+            async with self.stream(message) as answer:
                 if answer.head.status == 200:
                     async with aclosing(summary_of(answer)) as events:
                         async for each in events:
@@ -205,3 +205,7 @@ class Client:
         It is sent again only where it surely was not processed; see `asking`.
         """
         return await ask(self._keys, self._relays, message)
+
+    def stream(self, message: bhttp.Request) -> AbstractAsyncContextManager[Streaming]:
+        """Send one inner request in chunks; the block gets the inner response, whose content comes as it is made."""
+        return ask_streaming(self._keys, self._relays, message)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from bench.front import ANSWER, ORIGIN, STREAM_PATH, stream
 from seclude import bhttp
 from seclude.attestation.slots import Slots
-from seclude.client.asking import ask_streaming
 from seclude.client.events import Event, EventReader
 from seclude.client.sdk import Client
 from seclude.tasks import Message, SummarizeResponse
@@ -93,7 +92,7 @@ async def ask_whole(client: Client, number: int) -> None:
 
 async def ask_streamed(client: Client, octets: int = STREAM_BYTES) -> None:
     """Ask a worker without a model for an event stream, and want each of its events."""
-    async with ask_streaming(client._keys, client._relays, inner(STREAM_PATH, octets)) as answer:
+    async with client.stream(inner(STREAM_PATH, octets)) as answer:
         assert answer.head.status == 200, f"inner status {answer.head.status}"
         reader, got = EventReader(), list[Event]()
         async for piece in answer.content():
