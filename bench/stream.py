@@ -60,7 +60,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add = parser.add_argument
     add("--rounds", type=count, default=7, metavar="N", help="default: 7")
     add("--seconds", type=positive, default=3.0, metavar="S", help="of each load (default: 3)")
-    add("--rate", type=positive, default=8.0, metavar="N", help="streamed summaries a second (default: 8)")
+    add("--rate", type=positive, default=30.0, metavar="N", help="streamed summaries a second (default: 30)")
     add("--mebibytes", type=count, default=64, metavar="N", help="of the long stream (default: 64)")
     add("--reading", type=positive, default=15.0, metavar="S", help="that its reader takes (default: 15)")
     add("--model", type=Path, default=MODEL, metavar="DIR", help=f"default: {MODEL}")
