@@ -48,7 +48,9 @@ def render_page(result: Result) -> str:
 def _lead(result: Result) -> str:
     match result.kind:
         case "ladder" if result.steps and result.steps[-1].name == IN_ALL:
-            base, top, whole = result.cases[0], result.cases[-1], result.steps[-1]
+            base, whole = result.cases[0], result.steps[-1]
+            last = result.steps[-2].name if len(result.steps) > 1 else ""  # the rung at the end of the path
+            top = next((case for case in result.cases if case.name == last), result.cases[-1])
             return (
                 f"The same short summaries, {number(base.offered_per_second)} a second, asked of the model directly "
                 "and through more and more of the path. At the median the model alone takes "
