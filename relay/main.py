@@ -119,7 +119,7 @@ class Forwarding(Passage[Relay]):
         """Pass on what asks for that from its first octet on; but what is mixed with others is whole before."""
         if self.party.mixer is not None:
             return self.party.max_body_bytes + 1
-        return 1 if self._media_type in INCREMENTAL else super().enough
+        return 1 if self.transaction.request.media_type in INCREMENTAL else super().enough
 
     def start(self) -> None:
         """Send it to the gateway now, or with its batch."""
@@ -130,7 +130,7 @@ class Forwarding(Passage[Relay]):
 
     def passes(self, head: AnswerHead) -> str | None:
         """Let encapsulated answers through."""
-        return passes(self._media_type, head.status, head.media_type)
+        return passes(self.transaction.request.media_type, head.status, head.media_type)
 
     def client_lost(self) -> None:
         """Take the request back, wherever it is."""
@@ -147,11 +147,7 @@ class Forwarding(Passage[Relay]):
 
     def _send(self) -> None:
         """Send it under a head that is the same for everybody."""
-        self.send_to(self.party.gateway, self.party.heads[self._media_type])
-
-    @property
-    def _media_type(self) -> str:
-        return self.transaction.request.media_type
+        self.send_to(self.party.gateway, self.party.heads[self.transaction.request.media_type])
 
     def looked_at(self, answer: UpstreamResponse) -> None:
         """Write a refusal anew."""

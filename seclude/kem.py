@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHAKE256, XOFHash
 
-from seclude.errors import DecodeError, OpenError, UsageError
+from seclude.errors import DecodeError, UsageError
 
 KEM_X25519: Final = 0x0020
 KEM_XWING: Final = 0x647A
 
 NSK: Final = 32  # octets of a private key: the scalar of X25519, the seed of X-Wing
+SECRET_BYTES: Final = 32  # of the shared secret of either KEM
 OPEN_FAILED: Final = "does not authenticate"  # one sentence for every cause: a second one would be an oracle
 
 
@@ -142,13 +143,19 @@ class PrivateKey(Unique):
         return self._loaded is None
 
     def decap(self, enc: bytes) -> bytes:
-        """Return the shared secret that `enc` carries (Decap); every failure raises the same OpenError."""
+        """Return the shared secret that `enc`, of the right length, carries (Decap).
+
+        Where X25519 agrees on zero, which must not be used (RFC 9180, section 7.1.4), it is a secret that nobody knows:
+        what follows then fails to open as everything else does, and as late.
+        """
         if self._loaded is None:
             raise UsageError("the private key was erased")
+        if len(enc) != self._loaded.nenc:
+            raise DecodeError(f"enc has a wrong length: {len(enc)} of {self._loaded.nenc}")
         try:
             return self._loaded.decap(enc)
-        except ValueError:  # an X25519 secret of zero (RFC 9180, section 7.1.4)
-            raise OpenError(OPEN_FAILED) from None
+        except ValueError:
+            return secrets.token_bytes(SECRET_BYTES)
 
     def private_bytes(self) -> bytes:
         """Return the secret itself, to hand it to another member of the pool."""

@@ -44,6 +44,7 @@ class Passage(ABC, Generic[Party]):
     _began = False
     _complete = False
     _over = False
+    _held_back = False  # whether the rest of the body waits at the client until there is a next hop
     _dropped = False  # whether octets that were sent are no longer kept
     _returned = 0  # octets of the answer that came
     _kind: str | None = None  # of an answer that is passed on
@@ -91,13 +92,16 @@ class Passage(ABC, Generic[Party]):
 
     def send_to(self, upstream: Upstream, head: bytes, *, within: float | None = None) -> Attempt:
         """Pass on what is there of the request, and let the rest follow."""
-        if not self.can_send:
+        if self._dropped:
             raise UsageError("what was sent is no longer there to be sent again")
         body = b"".join(self.pieces)
-        self._keep_no_more_than_said()
+        if self._size > self.keeps:
+            self._drop_pieces()
         length = self._size if self._complete else self.transaction.request.content_length
         attempt = self._attempt = upstream.begin(head, length, body, self, within=within)
-        self.transaction.resume_body()
+        if self._held_back:
+            self._held_back = False
+            self.transaction.resume_body()
         return attempt
 
     @property
@@ -122,21 +126,12 @@ class Passage(ABC, Generic[Party]):
         """Pass a piece on, or keep it until there is enough."""
         self._size += len(piece)
         self._complete = ended
-        if ended and self._began:
-            self.transaction.admit()
-        attempt = self._attempt
         if not self._dropped:
             self.pieces.append(piece)
-        if attempt is not None:
-            self._keep_no_more_than_said()
-            if piece:
-                attempt.write(piece)
-            if ended:
-                attempt.end()
-        elif not self._began:
+        if not self._began:
             self._wait_or_start(len(piece))
-        elif self._size > max(WHOLE, self.keeps):  # while no next hop is found, the rest waits at the client
-            self.transaction.pause_body()
+        else:
+            self._pass_on(piece, ended=ended)
 
     def client_lost(self) -> None:
         """Take the request back from the next hop."""
@@ -208,6 +203,22 @@ class Passage(ABC, Generic[Party]):
         self.transaction.admit(whole=self._complete)
         self.start()
 
+    def _pass_on(self, piece: bytes, *, ended: bool) -> None:
+        """Send more of a request that has begun."""
+        if ended:
+            self.transaction.admit()
+        attempt = self._attempt
+        if attempt is not None:
+            if self._size > self.keeps:
+                self._drop_pieces()
+            if piece:
+                attempt.write(piece)
+            if ended:
+                attempt.end()
+        elif self._size > max(WHOLE, self.keeps):  # while no next hop is found, the rest waits at the client
+            self._held_back = True
+            self.transaction.pause_body()
+
     def _stream(self, kind: str, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
         if piece:
             if not self.transaction.begun:
@@ -228,10 +239,9 @@ class Passage(ABC, Generic[Party]):
         else:
             self.end(UpstreamError("an empty answer"))
 
-    def _keep_no_more_than_said(self) -> None:
-        if self._size > self.keeps:
-            self._dropped = True
-            self.pieces.clear()
+    def _drop_pieces(self) -> None:
+        self._dropped = True
+        self.pieces.clear()
 
     def _look_at(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
         if self._returned <= MAX_REFUSAL_BYTES:

@@ -15,8 +15,9 @@ def test_the_quick_ladder_has_every_rung(model: Path, tmp_path: Path) -> None:
     stored = tmp_path / "ladder.json"
     main(["ladder", "--quick", "--model", str(model), "--json", str(stored), "--html", str(tmp_path / "ladder.html")])
     result = read(stored)
-    assert [case.name for case in result.cases] == ["model direct", "HPKE", "gateway", "relay"]
-    assert [step.name for step in result.steps] == ["HPKE", "gateway", "relay", IN_ALL]
+    rungs = ["HPKE, X25519", "X-Wing", "padding", "gateway", "relay"]
+    assert [case.name for case in result.cases] == ["model direct", *rungs, "mixing"]
+    assert [step.name for step in result.steps] == [*rungs, IN_ALL]
     assert not any(case.failed for case in result.cases)
 
 

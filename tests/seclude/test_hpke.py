@@ -11,6 +11,7 @@ from typing import TypedDict, cast
 import pytest
 from pyhpke import AEADId, CipherSuite, KDFId, KEMId
 
+from seclude import hpke, kem
 from seclude.errors import DecodeError, OpenError, UsageError
 from seclude.hpke import (
     AEAD_AES_128_GCM,
@@ -166,8 +167,12 @@ LOW_ORDER = [
 
 
 def assert_low_order_is_refused(point: bytes, private_key: PrivateKey) -> None:
-    with pytest.raises(OpenError):
-        setup_recipient(AES, private_key, point, b"info")
+    recipient = setup_recipient(AES, private_key, point, b"info")
+    zero = SenderContext(
+        AES, hpke._schedule(AES, b"info"), kem._extract_and_expand(bytes(32), point + private_key.public_key)
+    )
+    with pytest.raises(OpenError):  # what whoever agrees on zero could seal
+        recipient.open(b"", zero.seal(b"", b"text"))
     with pytest.raises(DecodeError):
         setup_sender(AES, point, b"info")
 
@@ -408,7 +413,7 @@ def test_no_point_of_low_order_is_usable_however_it_is_written(u: int, high_bit:
     with pytest.raises(DecodeError):
         setup_sender(AES, point, b"")
     with pytest.raises(OpenError):
-        setup_recipient(AES, key, point, b"")
+        setup_recipient(AES, key, point, b"").open(b"", bytes(40))
 
 
 def test_a_recipient_stops_at_the_last_nonce_too() -> None:
