@@ -122,11 +122,12 @@ class Forwarding(Passage[Relay]):
         return 1 if self.transaction.request.media_type in INCREMENTAL else super().enough
 
     def start(self) -> None:
-        """Send it to the gateway now, or with its batch."""
-        if self.party.mixer is None:
-            self._send()
+        """Send it to the gateway, now or with its batch, under a head that is the same for everybody."""
+        party = self.party
+        if party.mixer is None:
+            self.send_to(party.gateway, party.heads[self.transaction.request.media_type])
         else:
-            self._take_back = self.party.mixer.enter(self._leave)
+            self._take_back = party.mixer.enter(self._leave)
 
     def passes(self, head: AnswerHead) -> str | None:
         """Let encapsulated answers through."""
@@ -141,13 +142,9 @@ class Forwarding(Passage[Relay]):
     def _leave(self) -> None:
         self._take_back = None
         try:
-            self._send()
+            self.send_to(self.party.gateway, self.party.heads[self.transaction.request.media_type])
         except Exception as exc:  # noqa: BLE001 - the edge where every error becomes an answer
             self.end(exc)
-
-    def _send(self) -> None:
-        """Send it under a head that is the same for everybody."""
-        self.send_to(self.party.gateway, self.party.heads[self.transaction.request.media_type])
 
     def looked_at(self, answer: UpstreamResponse) -> None:
         """Write a refusal anew."""

@@ -34,9 +34,10 @@ class Forward:
     """Pass the body on, as this media type."""
 
     media_type: str
+    incremental: bool
 
 
-_FORWARD: Final = {kind: Forward(kind) for kind in ANSWERED_BY}
+_FORWARD: Final = {kind: Forward(kind, kind in INCREMENTAL) for kind in ANSWERED_BY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def admit(request: Head, max_body_bytes: int) -> Forward | Serve | Response:
     forward = _FORWARD.get(request.media_type)
     if forward is None:
         raise MediaTypeError("request is not of Oblivious HTTP")
-    if forward.media_type in INCREMENTAL and not request.is_http11:
+    if forward.incremental and not request.is_http11:
         raise DecodeError("a client that knows no answers in chunks")
     if request.content_length is not None:
         check_length(request.content_length, max_body_bytes)

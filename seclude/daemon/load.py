@@ -32,7 +32,7 @@ class Load:
         if self.arriving_bytes >= self._max_arriving_bytes:
             raise BusyError("too many octets on their way")
 
-    def admit(self, *, whole: bool) -> None:
+    def admit(self, whole: bool) -> None:
         """Count a request as in flight, or as partial where its body is still coming."""
         if self.inflight >= self._max_inflight:
             raise BusyError("too many requests in flight")
@@ -48,7 +48,7 @@ class Load:
         self.partial -= 1
         self.inflight += 1
 
-    def release(self, *, whole: bool) -> None:
+    def release(self, whole: bool) -> None:
         """Count it no more."""
         if whole:
             self.inflight -= 1

@@ -96,7 +96,8 @@ class Passage(ABC, Generic[Party]):
             raise UsageError("what was sent is no longer there to be sent again")
         body = b"".join(self.pieces)
         if self._size > self.keeps:
-            self._drop_pieces()
+            self._dropped = True
+            self.pieces.clear()
         length = self._size if self._complete else self.transaction.request.content_length
         attempt = self._attempt = upstream.begin(head, length, body, self, within=within)
         if self._held_back:
@@ -200,7 +201,7 @@ class Passage(ABC, Generic[Party]):
         if self._waiting:
             self.transaction.hold(-self._waiting)
             self._waiting = 0
-        self.transaction.admit(whole=self._complete)
+        self.transaction.admit(self._complete)
         self.start()
 
     def _pass_on(self, piece: bytes, *, ended: bool) -> None:
@@ -210,7 +211,8 @@ class Passage(ABC, Generic[Party]):
         attempt = self._attempt
         if attempt is not None:
             if self._size > self.keeps:
-                self._drop_pieces()
+                self._dropped = True
+                self.pieces.clear()
             if piece:
                 attempt.write(piece)
             if ended:
@@ -238,10 +240,6 @@ class Passage(ABC, Generic[Party]):
             self._release()
         else:
             self.end(UpstreamError("an empty answer"))
-
-    def _drop_pieces(self) -> None:
-        self._dropped = True
-        self.pieces.clear()
 
     def _look_at(self, head: AnswerHead, piece: bytes, *, ended: bool) -> None:
         if self._returned <= MAX_REFUSAL_BYTES:

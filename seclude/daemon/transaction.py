@@ -75,10 +75,10 @@ class Transaction:
             raise TooLargeError(f"body over {limit} octets")
         self.carrier = carrier
 
-    def admit(self, *, whole: bool = True) -> None:
+    def admit(self, whole: bool = True) -> None:
         """Count the request until it is answered, as in flight or as one that is not whole yet; raises BusyError."""
         if not self._admitted:
-            self._connection.load.admit(whole=whole)
+            self._connection.load.admit(whole)
             self._admitted, self._whole = True, whole
         elif whole and not self._whole:
             self._connection.load.complete()
@@ -205,7 +205,7 @@ class Transaction:
         self.carrier = None  # which knows this transaction: no cycle is left for the garbage collector
         if self._admitted:
             self._admitted = False
-            self._connection.load.release(whole=self._whole)
+            self._connection.load.release(self._whole)
         self._connection.answered(self, broken=broken)
 
 

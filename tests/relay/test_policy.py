@@ -20,10 +20,12 @@ def problem(status: int, body: bytes, kind: str = "application/problem+json", re
 
 
 def test_a_post_of_an_encapsulated_request_is_forwarded() -> None:
-    assert admit(POST, 100) == Forward(OHTTP_REQ)
-    assert admit(replace(POST, content_length=None), 100) == Forward(OHTTP_REQ)
-    assert admit(replace(POST, content_type="Message/OHTTP-Req"), 100) == Forward(OHTTP_REQ)
-    assert admit(replace(POST, content_type="message/ohttp-chunked-req"), 100) == Forward(OHTTP_CHUNKED_REQ)
+    assert admit(POST, 100) == Forward(OHTTP_REQ, incremental=False)
+    assert admit(replace(POST, content_length=None), 100) == Forward(OHTTP_REQ, incremental=False)
+    assert admit(replace(POST, content_type="Message/OHTTP-Req"), 100) == Forward(OHTTP_REQ, incremental=False)
+    assert admit(replace(POST, content_type="message/ohttp-chunked-req"), 100) == Forward(
+        OHTTP_CHUNKED_REQ, incremental=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_there_is_one_path(path: str) -> None:
 def test_a_client_that_knows_no_chunks_is_given_none() -> None:
     with pytest.raises(DecodeError):
         admit(replace(POST, content_type="message/ohttp-chunked-req", is_http11=False), 100)
-    assert admit(replace(POST, is_http11=False), 100) == Forward(OHTTP_REQ)
+    assert admit(replace(POST, is_http11=False), 100) == Forward(OHTTP_REQ, incremental=False)
 
 
 @pytest.mark.parametrize("method", ["PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "post", "TRACE"])
@@ -72,7 +74,7 @@ def test_the_media_type_is_compared_whole(kind: str | None) -> None:
 def test_a_request_is_neither_empty_nor_over_the_limit(length: int, error: type[PeerError] | None) -> None:
     if error is None:
         check_length(length, 100)
-        assert admit(replace(POST, content_length=length), 100) == Forward(OHTTP_REQ)
+        assert admit(replace(POST, content_length=length), 100) == Forward(OHTTP_REQ, incremental=False)
         return
     with pytest.raises(error):
         check_length(length, 100)
