@@ -103,9 +103,7 @@ class Keys:
             return pool
         bundle = self._next.pop(epoch, None)
         if bundle is not None:
-            with suppress(
-                VerificationError
-            ):  # a relay may have a good one by now; if not, the fetch says what is wrong
+            with suppress(VerificationError):  # a relay may have a good one; if not, the fetch says what is wrong
                 return self._trust(bundle, self._sightings.digests())
         return None
 

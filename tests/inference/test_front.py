@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from inference.answer import Task
+from inference.chunked import OpenedChunks, Opening
 from inference.front import Front
 from inference.join import Joiner, Member
 from inference.keyring import Keyring
@@ -360,3 +361,25 @@ async def test_a_request_in_chunks_is_refused_in_plain_before_it_has_opened(work
         with pytest.raises(error):
             await worker.front.handle(Request("POST", "/ohttp", OHTTP_CHUNKED_REQ, None, len(body), Body(body)))
     assert worker.seen == ["refused", "refused"]
+
+
+async def test_what_a_last_chunk_takes_to_open_is_measured(platform: SimulatedPlatform, runner: Runner) -> None:
+    seconds: list[float] = []
+    worker = make(platform, runner)
+    worker.front._observe = lambda _result, spent: seconds.append(spent)
+    config = parse_key_configs(parse_core(parse_bundle(await worker.birth(EPOCH)).core).key_configs)[0]
+    sealer, _ = encapsulate_chunked(config)
+    body = sealer.finish(QUESTION)
+    opened = Opening.finish
+
+    def slow(opening: Opening) -> OpenedChunks:
+        time.sleep(0.02)
+        return opened(opening)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Opening, "finish", slow)
+        answer = await worker.front.handle(Request("POST", "/ohttp", OHTTP_CHUNKED_REQ, None, len(body), Body(body)))
+    assert isinstance(answer, Streamed)
+    assert b"".join([piece async for piece in answer.pieces])
+    assert len(seconds) == 1
+    assert seconds[0] >= 0.02
