@@ -18,7 +18,7 @@ bench: .venv/parties $(MODEL) ## what each hop costs: the price of privacy, as a
 	@mkdir -p run
 	@$(BIN)/python -m bench ladder --quick --html run/ladder.html --json run/ladder.json
 
-test: check ## set up and run every check: format, lint, types, imports, tests, README
+test: check .venv/tpm ## set up and run every check: format, lint, types, imports, tests, README
 	@$(BIN)/pytest
 
 check: .venv/dev $(MODEL)
@@ -27,7 +27,7 @@ check: .venv/dev $(MODEL)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-drills: .venv/dev $(MODEL) ## the long runs: workers killed under load, measurements, other drawn examples
+drills: .venv/dev .venv/tpm $(MODEL) ## the long runs: workers killed under load, measurements, other drawn examples
 	@$(BIN)/pytest -m drill --timeout 1800 -s
 
 lock: .venv/dev ## write the hash-pinned requirements anew from pyproject.toml
@@ -51,6 +51,16 @@ clean: ## remove everything that make made
 .venv/dev: .venv/parties requirements/dev.txt
 	@echo "installing the checks' packages (hash-pinned)..."
 	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/dev.txt
+	@touch $@
+
+# The TPM's library is built from source, where what it is built against is installed (libtss2-dev, pkg-config).
+.venv/tpm: .venv/dev requirements/tpm.txt
+	@if pkg-config --exists tss2-esys 2>/dev/null; then \
+	    echo "building the TPM's library (hash-pinned)..."; \
+	    sed '/^tpm2-pytss/,$$d' requirements/tpm.txt > .venv/tpm-build.txt && \
+	    $(PIP) install --quiet --require-hashes --no-deps -r .venv/tpm-build.txt && \
+	    $(PIP) install --quiet --require-hashes --no-deps --no-build-isolation -r requirements/tpm.txt; \
+	else echo "no libtss2-dev and pkg-config here: what needs a TPM is skipped"; fi
 	@touch $@
 
 $(MODEL): .venv/parties

@@ -10,6 +10,7 @@ Its evidence is SIMULATED, by a platform in the folder that is named or in one t
 import argparse
 import asyncio
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,13 +19,15 @@ from typing import Final
 
 import msgspec
 
+from bench.simulated import SimulatedHere, simulated_policy
 from inference.answer import Emit, Events, event
 from inference.config import Measured
 from inference.front import MAX_BODY, Front
 from inference.join import Joiner, Member
 from inference.keyring import Keyring
+from inference.lifetime import Lifetime
 from inference.pace import Pace
-from inference.platform import SimulatedPlatform, create_simulated_platform
+from inference.producers.simulated import SimulatedPlatform, create_simulated_platform
 from inference.runner import Runner
 from seclude import bhttp
 from seclude.attestation.policy import Policy
@@ -68,27 +71,23 @@ def open_front(
     platform: SimulatedPlatform, slots: Slots, pace: Pace, clock: Callable[[], float]
 ) -> tuple[Front, Runner]:
     """Return a front that holds nothing yet, and its threads."""
-    policy = Policy(
-        role="worker",
-        origin=ORIGIN,
-        slots=slots,
-        measurements=frozenset({MEASUREMENT}),
-        simulated_roots=(platform.root,),
-        max_evidence_age_seconds=3 * slots.period_seconds,
-    )
-    keyring = Keyring(policy, platform, MEASUREMENT, replay_limit=REPLAY_LIMIT)
+    policy = Policy(origin=ORIGIN, slots=slots, document=simulated_policy(platform))
+    attester = SimulatedHere(platform, MEASUREMENT, clock)
+    keyring = Keyring(policy, attester, MEASUREMENT, replay_limit=REPLAY_LIMIT)
     at_once, inflight = int(DEFAULTS["tasks_at_once"]), int(DEFAULTS["max_inflight"])
     runner = Runner(at_once, inflight - at_once)
     front = Front(
         keyring,
         Member(keyring),
-        Joiner(keyring, platform),
+        Joiner(keyring, attester),
         nothing,
         runner=runner,
         pace=pace,
         observe=lambda _result, _seconds: None,
         draining=lambda: False,
         clock=clock,
+        lifetime=Lifetime(sys.maxsize, sys.maxsize, time.monotonic),  # a run must not end before its time
+        retire=lambda: None,
     )
     return front, runner
 

@@ -59,9 +59,8 @@ class Answers:
 
     def _birth(self, epoch: int) -> bytes:
         if epoch not in self._bundles:
-            core = serialize_core(
-                Core("worker", "stub.invalid", epoch, serialize_key_configs(key_configs(epoch)), bytes(32), b"none")
-            )
+            configs = serialize_key_configs(key_configs(epoch))
+            core = serialize_core(Core("worker", "stub.invalid", epoch, configs, bytes(32), b"none", b"none"))
             self._bundles[epoch] = core_digest(core).hex(), serialize_bundle(Bundle(core, b"none"))
         return self._bundles[epoch][1]
 

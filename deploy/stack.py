@@ -1,9 +1,10 @@
 """Relay, gateway and workers in one state folder, on this machine, with SIMULATED attestation."""
 
 import asyncio
-import base64
 import fcntl
 import json
+import os
+import resource
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from deploy.party import READY_SECONDS, Party, StackError, module
-from seclude.client.trust import EvidenceTable, SlotTable, Trust, render_trust
+from seclude.attestation.accept import SimulatedTable
+from seclude.attestation.policy import Demonstration
+from seclude.attestation.policytext import render_policy_document
+from seclude.client.trust import SlotTable, Trust, render_trust
 from seclude.daemon.lifecycle import REFUSED_STATUS
 from seclude.daemon.processes import end_with_parent
 from seclude.ohttp.media import GATEWAY_PATH
@@ -20,6 +24,9 @@ ORIGIN: Final = "demo.seclude.invalid"  # a name that never resolves: a request 
 RESTART_SECONDS: Final = 0.2  # pause before a party that died is started again; doubled up to the next line
 MAX_RESTART_SECONDS: Final = 5.0
 PERIOD_SECONDS: Final = 86_400  # the length of an epoch, unless --period says otherwise
+
+LOCKED_OCTETS: Final = 2 << 30  # what a worker asks for: half a GiB that is mapped, and 1 GiB for requests
+CAP_IPC_LOCK: Final = 14  # capabilities(7)
 
 Wrap = Callable[[str, str], Awaitable[str]]
 """Given a party's name and HOST:PORT, returns the HOST:PORT that its neighbour is told; the place for a tap."""
@@ -116,7 +123,6 @@ class Stack:
         await self._run("inference", "manifest", "--config", str(self.state / "worker.toml"), "--out", str(manifest))
 
     def _worker_toml(self, platform: Path) -> str:
-        root = base64.b64encode((platform / "root.der").read_bytes()).decode()
         return "\n".join(
             [
                 "# What [measured] says is part of the measurement that devices verify; [launch] is not.",
@@ -124,29 +130,40 @@ class Stack:
                 f'origin = "{ORIGIN}"',
                 f"t0 = {self.t0}",
                 f"period_seconds = {self.period_seconds}",
-                f'simulated_roots = ["{root}"]',
+                *self._memory_lines(),
                 "",
+                render_policy_document(self._policy(), "measured.policy"),
                 "[launch]",
                 f'model = "{self.model.resolve()}"',
-                f'platform = "{platform.resolve()}"',
                 f'manifest = "{(self.state / "worker.manifest").resolve()}"',
+                "",
+                "[launch.attestation]",
+                'format = "simulated"',
+                f'platform = "{platform.resolve()}"',
                 "",
             ]
         )
 
+    def _memory_lines(self) -> list[str]:
+        """Let workers lock their memory, unless the machine would not let them."""
+        if _may_lock_memory():
+            return []
+        self.say("workers do not lock their memory, since RLIMIT_MEMLOCK is low: it may be written to swap")
+        return ["lock_memory = false"]
+
+    def _policy(self, *manifests: str) -> Demonstration:
+        """Return what devices accept: these manifests; and whom workers share keys with, which name none."""
+        root = (self.state / "platform" / "root.der").read_bytes()
+        return Demonstration(manifests=manifests, simulated=SimulatedTable(roots=(root,)))
+
     def _write_trust(self) -> None:
         manifest = json.loads((self.state / "worker.manifest").read_text())
-        root = base64.b64encode((self.state / "platform" / "root.der").read_bytes()).decode()
         self.trust = Trust(
             origin=ORIGIN,
             relays=(f"http://{self.advertised['relay']}{GATEWAY_PATH}",),
             gateway=f"http://{self.advertised['gateway']}{GATEWAY_PATH}",
             slots=SlotTable(t0=self.t0, period_seconds=self.period_seconds),
-            evidence=EvidenceTable(
-                measurements=(manifest["digest"],),
-                simulated_roots=(root,),
-                max_age_seconds=3 * self.period_seconds,
-            ),
+            policy_document=self._policy(manifest["digest"]),
         )
         self.trust_file.write_text(render_trust(self.trust))
 
@@ -222,3 +239,17 @@ class Stack:
                 self.say(str(exc))
             except OSError as exc:
                 self.say(f"{self.state} cannot be written: {exc.strerror}")
+
+
+def _may_lock_memory() -> bool:
+    """Say whether a program that is started here may lock as much memory as a worker does (mlockall(2))."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    enough = limit == resource.RLIM_INFINITY or limit >= LOCKED_OCTETS
+    return enough or bool(_capabilities() >> CAP_IPC_LOCK & 1)
+
+
+def _capabilities() -> int:
+    """Return the capabilities that a program which is started here has (proc(5))."""
+    field = "CapEff:" if os.geteuid() == 0 else "CapAmb:"
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith(field))

@@ -13,8 +13,8 @@ from secrets import SystemRandom
 from typing import Final, Protocol
 
 from gateway.link import Link, RefusedError, poll
-from gateway.plan import Birth, Join, Publish, Step, View, elect, next_step, shortfall
-from gateway.pool import Pool, Worker
+from gateway.plan import Birth, Join, Publish, Retire, Step, View, elect, next_step, shortfall
+from gateway.pool import Pool, State, Worker
 from seclude.attestation.bundle import core_digest, parse_bundle, parse_core
 from seclude.attestation.slots import Slots
 from seclude.errors import ConfigError, DecodeError, PeerError, UpstreamError
@@ -25,6 +25,7 @@ REST_SECONDS: Final = 1.0  # after a first failure; doubles with each further on
 MAX_REST_SECONDS: Final = 32.0  # a twentieth of a slot
 MAX_FAILURES: Final = 5  # the doubling stops here
 REST_JITTER: Final = 0.25  # of the rest, taken off: the gateways of one pool should not come back in step
+RENEW_SECONDS: Final = 60.0  # for a worker to drain and to come back; one that does not is missing, and not renewing
 # How long into a slot the keys of the one before are offered beside its own, to devices whose clock is behind: a minute
 # is more than a synchronized clock is off, and a quarter of a slot is what short slots have to spare.
 GRACE_SECONDS: Final = 60.0
@@ -81,6 +82,7 @@ class Reconciler:
         self._drafts: dict[str, bytes] = {}  # bundles of births, until their cores are published
         self._trouble: dict[int, _Trouble] = {}
         self._doubtful: dict[int, Worker] = {}
+        self._retired: tuple[Worker, float] | None = None  # who was told to last, and until when it is waited for
 
     @property
     def epoch(self) -> int | None:
@@ -175,8 +177,19 @@ class Reconciler:
                 failures={index: trouble.failures for index, trouble in self._trouble.items()},
                 resting={index for index, trouble in self._trouble.items() if trouble.until > now},
                 doubtful=self._doubtful,
+                renewing=self._is_renewing(now),
             )
         )
+
+    def _is_renewing(self, now: float) -> bool:
+        """Whether the worker that was told to retire may still be on its way back."""
+        if self._retired is None:
+            return False
+        worker, until = self._retired
+        back = worker.state is State.READY and worker.status is not None and not worker.status.due
+        if back or now >= until:
+            self._retired = None
+        return self._retired is not None
 
     async def _take(self, step: Step) -> Exception | None:
         """Take one step; return what went wrong, after which the worker concerned rests."""
@@ -192,7 +205,7 @@ class Reconciler:
         if not isinstance(step, Publish):
             await poll(self._pool, step.worker, self._links[step.worker.index])
             if failure is None and not self._has_gained(step, before):
-                failure = DecodeError("a worker does not hold the keys that it was given")
+                failure = DecodeError("a worker does not do what it was asked for")
         if failure is None:
             self._trouble.pop(step.worker.index, None)
         else:
@@ -207,10 +220,15 @@ class Reconciler:
                 await self._join(step)
             case Publish():
                 await self._publish(step)
+            case Retire():
+                await self._links[step.worker.index].retire()
+                self._retired = step.worker, asyncio.get_running_loop().time() + RENEW_SECONDS
 
-    def _has_gained(self, step: Birth | Join, before: tuple[int, ...]) -> bool:
+    def _has_gained(self, step: Birth | Join | Retire, before: tuple[int, ...]) -> bool:
         if isinstance(step, Birth):
             return step.epoch in step.worker.cores
+        if isinstance(step, Retire):
+            return step.worker.status is None or step.worker.status.draining
         return self._shortfall(step.worker) < before
 
     def _shortfall(self, worker: Worker) -> tuple[int, ...]:

@@ -80,6 +80,10 @@ class Link:
         """Give a worker the keys that a member sealed to it."""
         await self._say("POST", Message.KEYS, OCTETS, sealed)
 
+    async def retire(self) -> None:
+        """Let a worker stop that said it is due."""
+        await self._say("POST", Message.RETIRE)
+
     async def close(self) -> None:
         """Close both pools of connections."""
         await self.requests.close()

@@ -16,6 +16,9 @@ The rules, each for one slot:
 6. A worker that lacks an elected core joins one that has it and runs the same software. A member gives everything that
    it holds, so it must leave the joiner better off as a whole, the slot of now first and the announced one second.
 7. Nothing is done for the slot that is announced while there is something to do for the slot of now.
+8. A worker that has served for long enough is told to retire when nothing else is to be done, another one that is ready
+   and stays holds every key that counts, and no other is on its way out, or was told to retire and is not back yet. A
+   pool declared single has no such other.
 """
 
 from collections import Counter
@@ -54,7 +57,14 @@ class Publish:
     core: str
 
 
-Step = Birth | Join | Publish
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Let a worker stop that wishes to be renewed."""
+
+    worker: Worker
+
+
+Step = Birth | Join | Publish | Retire
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,8 @@ class View:
     """Workers to leave alone for now, since a step with them has just failed."""
     doubtful: Mapping[int, Worker]
     """The worker, by epoch, that was asked for a birth and did not say whether it happened."""
+    renewing: bool = False
+    """Whether a worker that was told to retire may still be on its way back."""
 
 
 def elect(workers: Sequence[Worker], live: Sequence[int], published: Mapping[int, str]) -> dict[int, str]:
@@ -97,7 +109,7 @@ def next_step(view: View) -> Step | None:
         step = _publish(view, epoch) or _birth(view, epoch) or _join(view, [epoch])
         if step is not None:
             return step
-    return _join(view, view.elected.keys())
+    return _join(view, view.elected.keys()) or _retire(view)
 
 
 def shortfall(cores: Mapping[int, str], elected: Mapping[int, str], wanted: Sequence[int]) -> tuple[int, ...]:
@@ -160,6 +172,24 @@ def _join(view: View, epochs: Collection[int]) -> Join | None:
         if members:  # each failure moves on to another member, so that a broken one cannot keep everyone out
             choice = staying or members
             return Join(joiner, choice[view.failures.get(joiner.index, 0) % len(choice)])
+    return None
+
+
+def _retire(view: View) -> Retire | None:
+    """Return the worker whose turn it is to be renewed (rule 8)."""
+    statuses = [worker.status for worker in view.workers if worker.status is not None]
+    if view.quorum < 2 or view.renewing or any(status.draining for status in statuses):
+        return None
+    able = [
+        worker
+        for worker in view.workers
+        if worker.state is State.READY and all(worker.holds(epoch, core) for epoch, core in view.elected.items())
+    ]
+    for worker in view.workers:
+        if worker.status is None or not worker.status.due or worker.index in view.resting:
+            continue
+        if any(other is not worker for other in able):
+            return Retire(worker)
     return None
 
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.epochs import Offer, Reconciler
 from gateway.link import RefusedError
-from gateway.plan import Birth, Join, Publish, Step
+from gateway.plan import Birth, Join, Publish, Retire, Step
 from gateway.pool import Pool, State, Worker
 from seclude.daemon.log import Log, Value
 from seclude.pool import Message
@@ -21,10 +21,11 @@ EVENTS: Final = {
     "birth": frozenset({"worker", "epoch", "error", "message", "status"}),
     "join": frozenset({"worker", "member", "error", "message", "status"}),
     "publish": frozenset({"worker", "epoch", "error", "message", "status"}),
+    "retire": frozenset({"worker", "error", "message", "status"}),
     "split": frozenset({"worker", "epoch"}),
 }
 WORDS: Final = frozenset[str](State) | frozenset(Message)
-NAMES: Final[dict[type[Step], str]] = {Birth: "birth", Join: "join", Publish: "publish"}
+NAMES: Final[dict[type[Step], str]] = {Birth: "birth", Join: "join", Publish: "publish", Retire: "retire"}
 NOTHING: Final = -1  # where a gauge would show an epoch and there is none; zero is the first epoch
 
 
@@ -67,7 +68,7 @@ class Report:
         fields: dict[str, Value] = {"worker": step.worker.index}
         if isinstance(step, Join):
             fields["member"] = step.member.index
-        else:
+        elif not isinstance(step, Retire):
             fields["epoch"] = step.epoch
         if failure is not None:
             fields["error"] = type(failure).__name__

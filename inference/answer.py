@@ -45,9 +45,9 @@ def run_task(
     parse: Callable[[], bhttp.Request], failure: Error | None, task: Task, now: float
 ) -> bhttp.Response | Events:
     """Return what the task gives for an opened request, or the problem with it."""
+    if failure is not None:
+        return problem(failure, now)
     try:
-        if failure is not None:
-            raise failure
         request = parse()
         check_date(request.fields, now)
         return task(request)

@@ -10,6 +10,7 @@ from typing import Final
 
 from inference.answer import Events, Task, produce, run_task
 from inference.pace import Line
+from inference.scrub import bare
 from seclude import bhttp
 from seclude.bhttp_stream import RequestReader
 from seclude.errors import BusyError, Error, PeerError
@@ -61,7 +62,7 @@ class Opening:
         except (PeerError, BusyError) as exc:
             if not self._opener.authentic:
                 raise
-            self.failure = self.failure or exc  # that it is a replay counts more than what else is wrong with it
+            self.failure = self.failure or bare(exc)  # that it is a replay counts more than what else is wrong with it
             self._count()
 
     def _count(self) -> None:
@@ -71,7 +72,7 @@ class Opening:
             try:
                 self._insert(self._opener.key_id, self._opener.enc)
             except (PeerError, BusyError) as exc:
-                self.failure = exc
+                self.failure = bare(exc)
 
 
 def answer_chunked(opened: OpenedChunks, task: Task, now: float, line: Line) -> list[bytes]:

@@ -1,8 +1,11 @@
-"""The worker's clock: what the wall said once, and the machine's own seconds since then.
+"""The worker's clock: the greatest time that was ever shown to it, and the machine's own seconds since then.
 
-The host owns the wall clock. A worker that asked it again and again could be made to erase its keys, or to keep them,
-by one wrong reading; so it is read at the start and then only advanced by CLOCK_BOOTTIME, which no setting of the time
-touches and which goes on while the machine sleeps.
+The host owns the wall clock. It is read at the start, and now and then again. A step back is refused, since it would
+let keys live longer; so is one before the floor. A step forward is followed when it is larger than a clock's drift: a
+machine that was paused, or resumed from a copy, finds its keys expired and erases them. In between only CLOCK_BOOTTIME
+advances it, which no setting of the time touches and which goes on while the machine sleeps.
+
+Nothing here can tell a host that stops all clocks together from one that does nothing.
 """
 
 import time
@@ -10,12 +13,42 @@ from collections.abc import Callable
 from typing import Final
 
 TICKS: Final = 100  # per second, in /proc: USER_HZ is 100 on every architecture that Linux supports today
+DRIFT_SECONDS: Final = 30.0  # more than a machine's own seconds are off between two looks; what a policy allows as skew
+FORWARD: Final = "forward"
+BACK: Final = "back"
 
 
-def steady_clock() -> Callable[[], float]:
-    """Return a clock in seconds since 1970 that starts at the wall's time and never jumps."""
-    offset = time.time() - boot_seconds()
-    return lambda: offset + boot_seconds()
+class WorkerClock:
+    """A time in seconds since 1970 that never goes back; call it to read it."""
+
+    __slots__ = ("_mark", "_seconds", "_time", "_wall")
+
+    def __init__(
+        self, wall: Callable[[], float] = time.time, seconds: Callable[[], float] | None = None, floor: float = 0.0
+    ) -> None:
+        """`wall` is the host's clock, `seconds` one that only advances; no time before `floor` is ever believed."""
+        self._wall = wall
+        self._seconds = seconds or boot_seconds
+        self._mark = self._seconds()
+        self._time = max(floor, wall())
+
+    def __call__(self) -> float:
+        """Return the time now."""
+        return self._time + max(0.0, self._seconds() - self._mark)
+
+    def look(self) -> str | None:
+        """Look at the host's clock again; return FORWARD where it was followed, BACK where it was refused."""
+        difference = self._wall() - self()
+        if difference > DRIFT_SECONDS:
+            self.raise_floor(self() + difference)
+            return FORWARD
+        return BACK if difference < -DRIFT_SECONDS else None
+
+    def raise_floor(self, moment: float) -> None:
+        """Take in that it is at least this late, by whatever vouches for it."""
+        now, mark = self(), self._seconds()
+        if moment > now:
+            self._time, self._mark = moment, mark
 
 
 def boot_seconds() -> float:

@@ -5,20 +5,17 @@ changed word is other software to every device. `[launch]` says only where thing
 """
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from inference.pace import Pace
 from seclude.attestation.bundle import check_names
-from seclude.attestation.policy import MAX_ROOT, MAX_ROOTS, MAX_U32, Policy
-from seclude.attestation.simulated import load_root
+from seclude.attestation.policy import Policy, PolicyDocument
+from seclude.attestation.policy import problems as policy_problems
 from seclude.attestation.slots import MAX_PERIOD_SECONDS, MAX_T0, Slots
 from seclude.daemon.command import DaemonConfig, listening_problems
-from seclude.errors import ConfigError
 from seclude.ohttp.chunked import MAX_CHUNK
-
-Root = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_ROOT)]
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,11 +24,11 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     origin: Annotated[str, msgspec.Meta(min_length=1, description="the service the keys are made for")]
     t0: Annotated[int, msgspec.Meta(ge=0, le=MAX_T0, description="start of epoch 0, seconds since 1970 UTC")]
     period_seconds: Annotated[int, msgspec.Meta(ge=1, le=MAX_PERIOD_SECONDS, description="length of an epoch")]
-    simulated_roots: Annotated[
-        tuple[Root, ...], msgspec.Meta(min_length=1, max_length=MAX_ROOTS, description="base64 of DER certificates")
-    ]
-    role: str = "worker"
-    minimum_firmware: Annotated[int, msgspec.Meta(ge=0, le=MAX_U32)] = 1
+    policy: Annotated[PolicyDocument, msgspec.Meta(description="whom this worker shares keys with")]
+    renew_requests: Annotated[
+        int, msgspec.Meta(ge=1, description="after so many a worker wishes to be started anew, as another can serve")
+    ] = 100_000
+    renew_minutes: Annotated[int, msgspec.Meta(ge=1, le=1 << 20, description="or after so long a time")] = 24 * 60
     replay_limit: Annotated[int, msgspec.Meta(ge=1, description="requests that one epoch may serve")] = 1_000_000
     model_threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tasks_at_once: Annotated[int, msgspec.Meta(ge=1, le=64, description="requests that the models work on")] = 2
@@ -42,6 +39,7 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tick_milliseconds: Annotated[
         int, msgspec.Meta(ge=1, le=10_000, description="between two of them; hops give up after 30 seconds of silence")
     ] = 50
+    lock_memory: bool = True  # so that no word of a request is written to swap; it needs leave of the machine
 
     def canonical(self) -> bytes:
         """Return the one encoding that the manifest hashes: JSON with sorted keys, defaults written out."""
@@ -52,25 +50,41 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Return how streamed answers leave."""
         return Pace(self.chunk_bytes, self.tick_milliseconds / 1000)
 
-    def policy(self, measurement: bytes) -> Policy:
-        """Return whom this worker shares keys with: its own measurement, under the pinned roots."""
-        return Policy(
-            role=self.role,
-            origin=self.origin,
-            slots=Slots(t0=self.t0, period_seconds=self.period_seconds),
-            measurements=frozenset({measurement}),
-            simulated_roots=self.simulated_roots,
-            minimum_firmware=self.minimum_firmware,
-            max_evidence_age_seconds=3 * self.period_seconds,  # a key is born, encrypts and opens once more within this
-        )
+    def join_policy(self) -> Policy:
+        """Return whom this worker shares keys with; what it measures is for the running worker to add."""
+        slots = Slots(t0=self.t0, period_seconds=self.period_seconds)
+        return Policy(origin=self.origin, slots=slots, document=self.policy)
+
+
+class Attestation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where evidence comes from; whoever verifies it believes nothing of this unseen."""
+
+    format: Literal["sev-snp", "tdx", "nitro", "tpm", "simulated"]
+    beside: tuple[Literal["tpm"], ...] = ()
+    platform: Annotated[str, msgspec.Meta(description="folder of the SIMULATED platform's key")] | None = None
+    tpm: Annotated[str, msgspec.Meta(description="how the TPM is reached (TCTI)")] | None = None
+    tpm_chain: Annotated[str, msgspec.Meta(description="PEM of the TPM's attestation key and above")] | None = None
+    launches: Annotated[str, msgspec.Meta(description="file of the launches since boot; on a RAM disk")] | None = None
+    tsm: Annotated[str, msgspec.Meta(description="configfs-tsm of the kernel")] | None = None
+    privlevel: Annotated[int, msgspec.Meta(ge=0, le=3, description="VMPL to ask a SEV-SNP report for")] | None = None
+    certificates: Annotated[str, msgspec.Meta(description="folder of VCEK, ASK and ARK")] | None = None
+    collateral: Annotated[str, msgspec.Meta(description="folder of what the vendor publishes and renews")] | None = None
+    nsm: Annotated[str, msgspec.Meta(description="Nitro Security Module")] | None = None
+
+    def arguments(self) -> list[str]:
+        """Return what the attest helper is started with."""
+        options = {field: getattr(self, field) for field in self.__struct_fields__ if field not in ("format", "beside")}
+        given = [(f"--{field.replace('_', '-')}", str(value)) for field, value in options.items() if value is not None]
+        beside = [f"--also={each}" for each in self.beside]
+        return ["--format", self.format, *beside, *(part for pair in given for part in pair)]
 
 
 class Launch(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where things are on this machine; none of it can change what the worker does."""
 
     model: Annotated[str, msgspec.Meta(description="folder with model.onnx and tokenizer.json")]
-    platform: Annotated[str, msgspec.Meta(description="folder of the SIMULATED platform's key and certificates")]
     manifest: Annotated[str, msgspec.Meta(description="the manifest that this worker must match to start")]
+    attestation: Attestation
     listen: str = "127.0.0.1:0"
     admin: str = "127.0.0.1:0"
 
@@ -85,11 +99,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def problems(config: WorkerConfig) -> Iterator[str]:
     """Find what is wrong beyond types and ranges."""
     yield from listening_problems(config.launch, "launch.")
-    for place, root in enumerate(config.measured.simulated_roots):
-        try:
-            load_root(root)
-        except ConfigError as exc:
-            yield f"measured.simulated_roots[{place}]: {exc}"
-    names = check_names(config.measured.role, config.measured.origin)
+    for problem in policy_problems(config.measured.policy, own=True):
+        yield f"measured.policy: {problem}"
+    names = check_names(config.measured.policy.role, config.measured.origin)
     if names is not None:
         yield f"measured.{names}"

@@ -14,6 +14,7 @@ from inference.answer import Task
 from inference.chunked import OpenedChunks, Opening, answer_chunked
 from inference.join import MAX_JOIN_KEYS, MAX_JOIN_REQUEST, Joiner, Member
 from inference.keyring import Keyring
+from inference.lifetime import Lifetime
 from inference.open import Opened, answer_request, open_request
 from inference.pace import Line, Pace, paced
 from inference.runner import Runner
@@ -44,7 +45,10 @@ class Front:
         observe: Callable[[str, float], None],
         draining: Callable[[], bool],
         clock: Callable[[], float],
+        lifetime: Lifetime,
+        retire: Callable[[], None],
     ) -> None:
+        """`retire` ends the worker in good order; it is called when the gateway says so and the lifetime is due."""
         self._keyring = keyring
         self._member = member
         self._joiner = joiner
@@ -54,6 +58,8 @@ class Front:
         self._observe = observe
         self._draining = draining
         self._clock = clock
+        self._lifetime = lifetime
+        self._retire = retire
 
     def reasons(self) -> list[str]:
         """Say why this worker is not ready, if it is not."""
@@ -80,11 +86,19 @@ class Front:
             case "POST", Message.NONCE:
                 return Response(200, OCTETS, self._member.nonce(self._clock()))
             case "POST", Message.JOIN:
-                return Response(200, OCTETS, self._joiner.request(await request.body.read(), self._clock()))
+                return Response(200, OCTETS, await self._joiner.request(await request.body.read(), self._clock()))
             case "POST", Message.ADMIT:
-                return Response(200, OCTETS, self._member.admit(await request.body.read(), self._clock()))
+                keys = self._member.admit(await request.body.read(), self._clock())
+                self._lifetime.shared = True
+                return Response(200, OCTETS, keys)
             case "POST", Message.KEYS:
                 self._joiner.accept(await request.body.read(), self._clock())
+                self._lifetime.shared = True
+                return Response(204)
+            case "POST", Message.RETIRE:
+                if not self._lifetime.due:
+                    return refusal(409)
+                self._retire()
                 return Response(204)
             case _, Message.STATUS:
                 return refusal(405, fields=(("Allow", "GET"),))
@@ -136,6 +150,7 @@ class Front:
             opened = opening.finish()  # a short request is all in its last chunk, and opens here
             seconds += time.perf_counter() - started
             result = "ok"
+            self._lifetime.served += 1
         finally:
             self._observe(result, seconds)
         return opened
@@ -154,6 +169,7 @@ class Front:
         try:
             opened = open_request(data, self._keyring.keys(self._clock()), self._keyring.insert)
             result = "ok"
+            self._lifetime.served += 1
         finally:
             self._observe(result, time.perf_counter() - started)
         return opened
@@ -163,9 +179,9 @@ class Front:
         epochs = tuple(
             Held(epoch.number, epoch.core_digest.hex(), frozenset(epoch.key_ids)) for epoch in self._keyring.epochs()
         )
-        status = Status(not reasons, tuple(reasons), self._keyring.measurement.hex(), epochs)
+        status = Status(not reasons, tuple(reasons), self._keyring.measurement.hex(), epochs, self._lifetime.due)
         return Response(200, JSON, serialize_status(status), (("Cache-Control", "no-store"),))
 
     async def _birth(self, request: Request) -> Response:
         epoch = parse_birth(await request.body.read())
-        return Response(200, KEY_BUNDLE, self._keyring.birth(epoch, self._clock()))
+        return Response(200, KEY_BUNDLE, await self._keyring.birth(epoch, self._clock()))

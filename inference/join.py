@@ -1,7 +1,7 @@
 """How a worker comes to hold the keys of a pool: four messages, which the gateway carries and cannot use.
 
     1. member -> joiner   nonce: used once, for half a minute
-    2. joiner -> member   head, nonce 32, one_time_key 1216, evidence vec32: evidence binds both, role and origin
+    2. joiner -> member   head, nonce 32, one_time_key 1216, evidence vec32: it binds both, role, origin and manifest
     3. member -> joiner   head, nonce 32, count u8, bundles vec32, enc 1120, sealed vec16: private keys for one_time_key
     4. joiner: every bundle verified and every public key computed again before the first key is used
 
@@ -15,13 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inference.keyring import Epoch, Keyring, Taken
-from inference.platform import Attester
+from inference.keyring import Attests, Epoch, Keyring, Taken
 from seclude import hpke
 from seclude.attestation.bundle import MAX_BUNDLE, MAX_EPOCHS, MAX_EVIDENCE, expect_head, join_report_data
-from seclude.attestation.evidence import TrustedReport
 from seclude.attestation.slots import KEY_IDS
-from seclude.attestation.verify import TrustedPool, verify_bundle, verify_report
+from seclude.attestation.verify import TrustedEvidence, TrustedPool, verify_bundle, verify_evidence
 from seclude.errors import BusyError, DecodeError, PolicyError, ReplayError
 from seclude.hpke import PrivateKey, Suite
 from seclude.wire import Reader, Writer
@@ -138,10 +136,10 @@ class Member:
             raise BusyError("there is no epoch to share yet")
         return _seal(epochs, request)
 
-    def _verify(self, request: JoinRequest, now: float) -> TrustedReport:
-        policy = self._keyring.policy
-        bound = join_report_data(request.nonce, request.one_time_key, policy.role, policy.origin)
-        return verify_report(request.evidence, policy, bound, now)
+    def _verify(self, request: JoinRequest, now: float) -> TrustedEvidence:
+        policy, own = self._keyring.policy, self._keyring.measurement
+        bound = join_report_data(request.nonce, request.one_time_key, policy.role, policy.origin, own)
+        return verify_evidence(request.evidence, policy, bound, now)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -157,19 +155,23 @@ class Joiner:
 
     __slots__ = ("_attester", "_keyring", "_pending")
 
-    def __init__(self, keyring: Keyring, attester: Attester) -> None:
+    def __init__(self, keyring: Keyring, attester: Attests) -> None:
         self._keyring = keyring
         self._attester = attester
         self._pending: dict[bytes, _Pending] = {}  # by nonce, in order of request
 
-    def request(self, nonce: bytes, now: float) -> bytes:
+    async def request(self, nonce: bytes, now: float) -> bytes:
         """Return a join request for a member's nonce; of too many that were not answered the oldest is given up."""
         if len(nonce) != NONCE_BYTES:
             raise DecodeError(f"the nonce has {len(nonce)} octets, not {NONCE_BYTES}")
         key = PrivateKey.generate(SUITE.kem)
         policy = self._keyring.policy
-        bound = join_report_data(nonce, key.public_key, policy.role, policy.origin)
-        evidence = self._attester.attest(self._keyring.measurement, bound, now)
+        bound = join_report_data(nonce, key.public_key, policy.role, policy.origin, self._keyring.measurement)
+        try:
+            evidence = await self._attester.attest(bound)
+        except BaseException:
+            key.erase()
+            raise
         self._pending[nonce] = _Pending(key, now + NONCE_SECONDS)
         if len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]

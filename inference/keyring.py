@@ -8,12 +8,12 @@ handed on or taken over, the interpreter made copies: they stay until something 
 The host owns the clock. The ring goes by the latest time it was ever told, so a clock set back revives no key.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
-from inference.platform import Attester
 from inference.replay import MAX_ENTRIES, RETRY_SECONDS, ReplaySet
 from seclude import hpke
 from seclude.attestation.bundle import (
@@ -23,8 +23,10 @@ from seclude.attestation.bundle import (
     core_digest,
     serialize_bundle,
     serialize_core,
+    unlogged_checkpoint,
 )
-from seclude.attestation.policy import Policy, serialize_join_policy
+from seclude.attestation.joinpolicy import serialize_join_policy
+from seclude.attestation.policy import Policy
 from seclude.attestation.slots import KEY_IDS
 from seclude.attestation.verify import TrustedPool
 from seclude.errors import BusyError, EvidenceError, PolicyError, UnknownKeyError, UsageError
@@ -37,6 +39,14 @@ ALGORITHMS: Final = (
     SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, hpke.AEAD_CHACHA20_POLY1305),
 )
 MAX_GIVEN_UP: Final = 16  # cores of one epoch; a pool that splits does so once or twice, not seventeen times
+
+
+class Attests(Protocol):
+    """Whatever states what runs here: `attester.Attester`, which asks the platform."""
+
+    async def attest(self, report_data: bytes) -> bytes:
+        """Return evidence that binds 64 octets; raises `BusyError` or `UpstreamError` where there is none now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -78,14 +88,26 @@ class Taken:
 class Keyring:
     """All epochs of one worker."""
 
-    __slots__ = ("_attester", "_epochs", "_erased", "_given_up", "_latest", "_replay_limit", "measurement", "policy")
+    __slots__ = (
+        "_attester",
+        "_births",
+        "_epochs",
+        "_erased",
+        "_given_up",
+        "_latest",
+        "_replay_limit",
+        "measurement",
+        "policy",
+    )
 
     def __init__(
-        self, policy: Policy, attester: Attester, measurement: bytes, *, replay_limit: int = MAX_ENTRIES
+        self, policy: Policy, attester: Attests, measurement: bytes, *, replay_limit: int = MAX_ENTRIES
     ) -> None:
         self.policy: Final = policy.for_measurement(measurement)
-        """The pool's join policy: our own measurement, under the pinned roots."""
+        """The pool's join policy: our own software, on the platforms that we accept."""
         self.measurement: Final = measurement
+        """The digest of this worker's own manifest."""
+        self._births = asyncio.Lock()  # evidence takes a while, and an epoch is born once
         self._attester = attester
         self._replay_limit = replay_limit
         self._epochs: dict[int, Epoch] = {}
@@ -93,14 +115,20 @@ class Keyring:
         self._latest = 0.0
         self._erased = False
 
-    def birth(self, epoch: int, now: float) -> bytes:
+    async def birth(self, epoch: int, now: float) -> bytes:
         """Make the keys of the current slot or the next, and return the bundle; the same one when asked again."""
-        current = self._advance(now)
-        if not current <= epoch <= current + 1:
-            raise PolicyError(f"epoch {epoch} cannot be born in the slot of epoch {current}")
-        if epoch not in self._epochs:
-            self._epochs[epoch] = self._make(epoch, now)
-        return self._epochs[epoch].bundle
+        async with self._births:
+            current = self._advance(now)
+            if not current <= epoch <= current + 1:
+                raise PolicyError(f"epoch {epoch} cannot be born in the slot of epoch {current}")
+            if epoch not in self._epochs:
+                made = await self._make(epoch, now)
+                if self._erased or epoch in self._epochs:  # meanwhile, perhaps taken over from another member
+                    made.erase()
+                    self._check_alive()
+                else:
+                    self._epochs[epoch] = made
+            return self._epochs[epoch].bundle
 
     def install(self, taken: Sequence[Taken], now: float) -> None:
         """Take over the keys of verified bundles, all or none, if they are the keys that their cores name.
@@ -193,7 +221,7 @@ class Keyring:
             raise PolicyError(f"this core of epoch {pool.epoch} was given up here, or too many were")
         return Epoch(pool.epoch, pool.core_digest, taken.bundle, keys, ReplaySet(self._replay_limit))
 
-    def _make(self, epoch: int, now: float) -> Epoch:
+    async def _make(self, epoch: int, now: float) -> Epoch:
         keys = tuple(_generate(kem, key_id(epoch)) for kem, key_id in KEY_IDS.items())
         core = serialize_core(
             Core(
@@ -203,9 +231,15 @@ class Keyring:
                 key_configs=serialize_key_configs([key.config for key in keys]),
                 manifest_digest=self.measurement,
                 join_policy=serialize_join_policy(self.policy),
+                checkpoint=unlogged_checkpoint(int(now)),
             )
         )
-        evidence = self._attester.attest(self.measurement, birth_report_data(core), now)
+        try:
+            evidence = await self._attester.attest(birth_report_data(core))
+        except BaseException:
+            for key in keys:
+                key.private_key.erase()
+            raise
         bundle = serialize_bundle(Bundle(core, evidence))
         return Epoch(epoch, core_digest(core), bundle, keys, ReplaySet(self._replay_limit))
 

@@ -36,7 +36,7 @@ def check_interpreter() -> None:
 
 def loaded_files() -> Iterator[tuple[str, Path]]:
     """Yield each file that made this process, with its name."""
-    roots = _roots()
+    roots = package_roots()
     modules: dict[Path, str] = {}
     for name, module in sorted(sys.modules.items()):
         file = source_of(name, module)
@@ -48,7 +48,7 @@ def loaded_files() -> Iterator[tuple[str, Path]]:
         yield _name(file, roots) or f"system{file.as_posix()}", file
     for folder, word in roots:
         for file in sorted(folder.glob("*.pth")):
-            if word == "site" and _runs_code(file.read_bytes()):
+            if word == "site" and starts_code(file):
                 yield f"site/{file.name}", file.resolve()
 
 
@@ -93,7 +93,7 @@ def mapped_files(maps: str) -> set[Path]:
     return files
 
 
-def _roots() -> list[Root]:
+def package_roots() -> list[Root]:
     """Return the folders whose place does not count, the deepest first, with the word that stands for each."""
     prefix = Path(sys.base_prefix)
     roots = {Path(entry).resolve(): "site" for entry in sys.path if Path(entry).name in PACKAGES}
@@ -116,6 +116,7 @@ def _below_import_root(name: str, module: ModuleType, file: Path) -> str:
     return Path(*file.parts[-depth - 1 :]).as_posix()
 
 
-def _runs_code(pth: bytes) -> bool:
+def starts_code(pth: Path) -> bool:
     """Say whether a `.pth` file has a line that `site` runs; the others only name folders."""
-    return any(line.lstrip(b"\xef\xbb\xbf").startswith((b"import ", b"import\t")) for line in pth.splitlines())
+    lines = pth.read_bytes().splitlines()
+    return any(line.lstrip(b"\xef\xbb\xbf").startswith((b"import ", b"import\t")) for line in lines)

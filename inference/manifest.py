@@ -110,6 +110,18 @@ def parse_manifest(text: str) -> Manifest:
     return manifest
 
 
+def load_manifest(path: Path) -> Manifest:
+    """Read a manifest's file; raises `ConfigError` that says how to make one."""
+    try:
+        return parse_manifest(path.read_text())
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot read the manifest {path}: {exc.strerror}; make one with `seclude-worker manifest`"
+        ) from exc
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is no manifest") from None
+
+
 def collect(measured_config: bytes, model_dir: Path) -> Manifest:
     """Return the manifest of this process, its model and its measured configuration; raises `ConfigError`."""
     check_interpreter()
@@ -119,7 +131,7 @@ def collect(measured_config: bytes, model_dir: Path) -> Manifest:
     for name, file in loaded_files():
         if files.setdefault(name, file) != file:
             raise ConfigError(f"two files would both be {name} in the manifest")
-    entries = [_hash(name, file) for name, file in files.items()]
+    entries = [hash_file(name, file) for name, file in files.items()]
     entries.append(Entry(CONFIG, 0o644, len(measured_config), hashlib.sha256(measured_config).digest()))
     return Manifest(tuple(sorted(entries)), tuple(sorted(set(files.values()))))
 
@@ -145,7 +157,7 @@ def _files_below(folder: Path) -> list[Path]:
     return [file for file in folder.rglob("*") if file.is_file()]
 
 
-def _hash(name: str, path: Path) -> Entry:
+def hash_file(name: str, path: Path) -> Entry:
     """Return the entry of one file, read in one go through one descriptor."""
     try:
         name.encode()

@@ -1,7 +1,7 @@
 """What a worker counts: numbers and closed sets of words, nothing of any request.
 
 The gateway's polls and the messages of a join are not counted as requests: they come twice a second and would hide
-what people wait for.
+what people wait for. Every number of a request leaves as the bound of its bucket.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from inference.answer import Emit, Events, Task
 from seclude import bhttp
 from seclude.daemon.messages import Handler, Request, Response, Streamed
-from seclude.daemon.metrics import SECONDS, Metrics
+from seclude.daemon.metrics import SECONDS, Metrics, round_up
 from seclude.daemon.problems import CLIENT_GONE, OK, answer_for
 from seclude.daemon.transaction import GONE_STATUS
 from seclude.pool import Message
@@ -28,7 +28,7 @@ class WorkerMetrics(Metrics):
     """Rate, errors and duration of encapsulated requests, and where their time went."""
 
     def __init__(self, epochs: Callable[[], int]) -> None:
-        super().__init__("worker")
+        super().__init__("worker", rounded=True)
         self._opened = Counter(
             "seclude_worker_decapsulations_total", "Requests by outcome of opening", ("result",), registry=self.registry
         )
@@ -47,7 +47,7 @@ class WorkerMetrics(Metrics):
     def opened(self, result: str, seconds: float) -> None:
         """Count one attempt to open a request; `result` is one of RESULTS."""
         self._opened.labels(result).inc()
-        self._hpke_seconds.observe(seconds)
+        self._hpke_seconds.observe(round_up(HPKE_SECONDS, seconds))
 
     def timing(self, task: Task) -> Task:
         """Return the task with its time measured, on whatever thread it runs."""
@@ -62,7 +62,7 @@ class WorkerMetrics(Metrics):
                 )
             finally:
                 if not isinstance(answer, Events):
-                    self._task_seconds.observe(perf_counter() - started)
+                    self._observe_task(started)
 
         return timed
 
@@ -70,7 +70,10 @@ class WorkerMetrics(Metrics):
         try:
             events.produce(emit)
         finally:
-            self._task_seconds.observe(perf_counter() - started)
+            self._observe_task(started)
+
+    def _observe_task(self, started: float) -> None:
+        self._task_seconds.observe(round_up(SECONDS, perf_counter() - started))
 
     def counting(self, handle: Handler) -> Handler:
         """Return the handler with its encapsulated requests counted, by the answer that the server will give."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from inference.answer import Events, Task, collect, run_task
+from inference.scrub import bare
 from seclude import bhttp
 from seclude.errors import BusyError, Error, ReplayError
 from seclude.ohttp.encapsulation import HeldKey, ResponseSealer, decapsulate
@@ -34,7 +35,7 @@ def open_request(data: bytes, keys: Mapping[int, HeldKey], insert: Callable[[int
     try:
         insert(opened.key_id, opened.enc)
     except (ReplayError, BusyError) as exc:
-        failure = exc
+        failure = bare(exc)
     return Opened(opened.message, opened.sealer, failure)
 
 

@@ -15,6 +15,7 @@ from contextvars import ContextVar, copy_context
 from queue import SimpleQueue
 from typing import Final, ParamSpec, TypeVar
 
+from inference.scrub import Sweeper, bare
 from seclude.errors import BusyError
 
 # Of a task's thread (sched(7)). An event loop needs a core for some microseconds at a time; behind a model, which never
@@ -59,6 +60,7 @@ class Runner:
         self._limit = threads + waiting
         self._line: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._jobs: set[_Job] = set()
+        self._sweeper = Sweeper()
         self._threads = [threading.Thread(target=_work, args=(self._line,), name="task") for _ in range(threads)]
         for thread in self._threads:
             thread.start()
@@ -70,6 +72,7 @@ class Runner:
 
     def require_room(self) -> None:
         """Raise `BusyError` if `run` would refuse now."""
+        self._sweeper.begin()  # whoever asks is about to have something of a request
         if self.busy >= self._limit:
             raise BusyError("too many tasks at once")
 
@@ -93,7 +96,7 @@ class Runner:
             try:
                 value = context.run(function, *args, **kwargs)
             except BaseException as exc:  # noqa: BLE001 - whatever it is belongs to whoever waits
-                failure = exc
+                failure = bare(exc)
                 settle = lambda: future.set_exception(failure)  # noqa: E731
             else:
                 settle = lambda: future.set_result(value)  # noqa: E731
@@ -110,6 +113,7 @@ class Runner:
 
     def close(self) -> None:
         """Give everything up, and wait for nothing."""
+        self._sweeper.end()
         for job in list(self._jobs):
             self._give_up(job)
         for _ in self._threads:

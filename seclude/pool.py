@@ -42,6 +42,8 @@ class Message(StrEnum):
     """The second message, to the member: the third."""
     KEYS = "/pool/keys"
     """The third message, to the joiner: nothing."""
+    RETIRE = "/pool/retire"
+    """Nothing, to a worker that wishes to be renewed: nothing. It then stops as for SIGTERM, and is started again."""
 
 
 # A SHA-256 in hexadecimal; one form only, so that equal digests are equal strings.
@@ -67,6 +69,8 @@ class Status(msgspec.Struct, frozen=True):
     manifest: Digest
     # The epoch of now, the one before, and the one announced; sixteen leave room for slots that overlap.
     epochs: Annotated[tuple[Held, ...], msgspec.Meta(max_length=16)]
+    due: bool = False
+    """Whether it has served for long enough, and wishes to be renewed when another can do its work."""
 
     @property
     def draining(self) -> bool:

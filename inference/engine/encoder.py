@@ -1,7 +1,7 @@
 """A sentence encoder: all-MiniLM-L6-v2, or another BERT-like ONNX export, on raw onnxruntime.
 
 It reads two files when it is made and none afterwards; it writes none, starts no thread beyond those it is told to,
-and keeps no text: WordPiece has no word cache (BPE has one), and without a memory arena each run's memory is freed.
+and keeps no text: `wordpiece` cuts it without a cache, and without a memory arena each run's memory is freed.
 
 Graphs with dynamic quantisation share one activation scale over all rows of a run: rows of two requests in one run
 would move each other's results. `embed` therefore takes the sentences of one request, and a run holds only those.
@@ -15,7 +15,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
 
+from inference.engine.wordpiece import WordPieces
 from inference.runner import stop_if_given_up
 from seclude.errors import ConfigError
 
@@ -24,6 +26,8 @@ MAX_CHARACTERS: Final = 1024  # before tokenising: eight for each of the tokens 
 BATCH: Final = 8  # rows of one run: 16 and 32 are no faster, and 32 of 128 tokens take 500 MB more while they run
 QUIET_VERSIONS: Final = ("1.22.", "1.23.", "1.24.", "1.25.", "1.26.")  # looked through and silent; 1.31 sends telemetry
 ERRORS_ONLY: Final = 3  # onnxruntime's severity; its warnings name graph nodes and go to standard error
+# Enough to tell whether a tokenizer lowers, drops accents, takes Chinese characters apart, and marks begin and end.
+SAMPLES: Final = ("Größe: Ångström's CAFÉ-bar, isn't_it?\t(7.50€) supercalifragilistic", "你好, мир\u200b! " * 40)
 INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
 
@@ -46,7 +50,7 @@ class SentenceEncoder:
             raise ConfigError(f"onnxruntime {onnxruntime.__version__} sends telemetry: install 1.26.0")
         self._name = directory.resolve().name
         self._session = _load_session(directory / "model.onnx", threads)
-        self._tokenizer = _load_tokenizer(directory / "tokenizer.json")
+        self._pieces = _load_pieces(directory / "tokenizer.json")
         self._inputs = [item.name for item in self._session.get_inputs()]
         if not {"input_ids", "attention_mask"} <= set(self._inputs) <= INPUTS:
             raise ConfigError(f"{directory} is not a sentence encoder: its inputs are {', '.join(self._inputs)}")
@@ -59,7 +63,7 @@ class SentenceEncoder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one row of length 1 for each text. All texts must belong to one request; see the module."""
-        encoded = [self._tokenizer.encode(text[:MAX_CHARACTERS]).ids for text in texts]
+        encoded = [self._pieces.encode(text[:MAX_CHARACTERS]) for text in texts]
         order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))  # little padding within a run
         rows: dict[int, NDArray[np.float32]] = {}
         for start in range(0, len(order), BATCH):
@@ -77,7 +81,10 @@ class SentenceEncoder:
         lengths = np.array([[len(row)] for row in ids])
         mask = (np.arange(width) < lengths).astype(np.int64)
         feeds = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
-        outputs = self._session.run(None, {name: feeds[name] for name in self._inputs})
+        try:
+            outputs = self._session.run(None, {name: feeds[name] for name in self._inputs})
+        finally:
+            tokens.fill(0)  # numpy keeps small pieces of memory for reuse, as they are
         hidden = cast(NDArray[np.float32], outputs[0])
         mean = (hidden * mask[:, :, None]).sum(axis=1, dtype=np.float32) / lengths.astype(np.float32)
         norm = np.linalg.norm(mean, axis=1, keepdims=True)
@@ -107,12 +114,20 @@ def _load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
         raise ConfigError(f"{path} is not a model that onnxruntime can load") from exc
 
 
-def _load_tokenizer(path: Path) -> Tokenizer:
-    """Load a tokenizer; its file's own padding and truncation give way to ours."""
+def _load_pieces(path: Path) -> WordPieces:
+    """Load a vocabulary whose tokenizer cuts as we do; its file's own padding and truncation give way to ours."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # tokenizers raises plain Exception
         raise ConfigError(f"cannot read {path}: install a model with seclude-model") from exc
+    if not isinstance(tokenizer.model, WordPiece):  # others keep words that they have split, in a cache of all requests
+        raise ConfigError(f"{path} is no WordPiece tokenizer, as a sentence encoder here has it")
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
-    return tokenizer
+    try:
+        pieces = WordPieces(tokenizer.get_vocab(), MAX_TOKENS)
+    except KeyError as exc:
+        raise ConfigError(f"the vocabulary of {path} has no {exc.args[0]}") from exc
+    if any(pieces.encode(text) != tokenizer.encode(text).ids for text in SAMPLES):
+        raise ConfigError(f"{path} cuts text otherwise than an uncased BERT model's tokenizer does")
+    return pieces

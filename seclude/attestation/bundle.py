@@ -6,6 +6,7 @@ that is `verify.py`. Every layout has one encoding only: fixed order, big-endian
 
     core   = head, role vec8, origin vec8, epoch u64, key_configs vec16, manifest_digest 32, join_policy vec16,
              checkpoint vec16
+    checkpoint = head, made_at u64, where no ledger dates the core
     bundle = head, core vec16, evidence vec32, proofs vec32
     bundles = head, count u8, count bundles vec32 in ascending order of their epochs
 """
@@ -23,13 +24,14 @@ from seclude.wire import Reader, Writer
 CORE_HEAD: Final = b"SECLUDE-CORE\x01"
 BUNDLE_HEAD: Final = b"SECLUDE-BUNDLE\x01"
 BUNDLES_HEAD: Final = b"SECLUDE-BUNDLES\x01"
+UNLOGGED_HEAD: Final = b"SECLUDE-UNLOGGED\x01"
 
 DIGEST_BYTES: Final = 32  # SHA-256
 REPORT_DATA_BYTES: Final = 64  # what SEV-SNP and TDX reports carry
 
 MAX_NAME: Final = 255  # octets of a role or an origin; a DNS name has at most 253
 MAX_KEY_CONFIGS: Final = 4096  # octets; an X25519 and an X-Wing configuration take 1,280
-MAX_JOIN_POLICY: Final = 16_384  # octets; eight pinned roots of 1.5 KiB, and as much again
+MAX_JOIN_POLICY: Final = 24_576  # octets; eight pinned roots of 1.5 KiB in base64, and half as much again
 MAX_CHECKPOINT: Final = 32_768  # octets; a log's signature and eight ML-DSA-44 cosignatures of 3.3 KiB
 MAX_CORE: Final = (1 << 16) - 1  # octets; above the sum of its parts, so that the parts' limits decide
 MAX_EVIDENCE: Final = 131_072  # octets; a TDX quote with all its collateral takes 40 KiB
@@ -58,8 +60,8 @@ class Core:
     """SHA-256 of the manifest of the software that made the keys."""
     join_policy: bytes
     """Whom the pool lets in to share these keys, as `policy.serialize_join_policy` writes it."""
-    checkpoint: bytes = b""
-    """Signed checkpoint of the keys log, which dates the core; empty where a pool has no ledger."""
+    checkpoint: bytes
+    """What dates the core: for a pool without a ledger, `unlogged_checkpoint` of the worker's own time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +200,31 @@ def birth_report_data(core: bytes) -> bytes:
     return hashlib.sha512(b"seclude birth v1\x00" + core_digest(core)).digest()
 
 
-def join_report_data(nonce: bytes, one_time_key: bytes, role: str, origin: str) -> bytes:
-    """Return the 64 octets that evidence must carry to ask a member of the pool for its keys."""
+def join_report_data(nonce: bytes, one_time_key: bytes, role: str, origin: str, manifest_digest: bytes) -> bytes:
+    """Return the 64 octets that evidence must carry to ask a member of the pool for its keys.
+
+    The manifest is bound because hardware that measures a machine's image says nothing of the files in it.
+    """
     names = (role.encode("ascii"), origin.encode("ascii"))
-    bound = Writer().vec8(nonce).vec16(one_time_key).vec8(names[0]).vec8(names[1]).getvalue()
+    bound = Writer().vec8(nonce).vec16(one_time_key).vec8(names[0]).vec8(names[1]).vec8(manifest_digest).getvalue()
     return hashlib.sha512(b"seclude join v1\x00" + bound).digest()
+
+
+def unlogged_checkpoint(made_at: int) -> bytes:
+    """Return what stands for a checkpoint where there is no ledger: when the worker's clock said that it made the core.
+
+    It dates evidence as far as the measured software is trusted with it; the owner of the machine sets its clock.
+    """
+    return Writer().raw(UNLOGGED_HEAD).u64(made_at).getvalue()
+
+
+def parse_unlogged_checkpoint(checkpoint: bytes) -> int:
+    """Return when a core was made, in seconds since 1970; raises `DecodeError` for anything else."""
+    reader = Reader(checkpoint)
+    expect_head(reader, UNLOGGED_HEAD, "a checkpoint without a ledger")
+    made_at = reader.u64("made_at")
+    reader.finish("checkpoint")
+    return made_at
 
 
 def _core_problem(core: Core) -> str | None:

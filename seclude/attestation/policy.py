@@ -1,135 +1,201 @@
 """What evidence must show before anyone encrypts to a worker or shares a key with it.
 
-A device builds its policy from the trust file. The pool's members hold one too, for whom they let in; its canonical
-encoding stands in every core (the *join policy*), so that a device sees who else may come to hold the key. It has no
-measurements, for a member lets in its own measurement only.
-
-    join policy = head, role vec8, origin vec8, t0 u64, period_seconds u32, minimum_firmware u32,
-                  max_evidence_age_seconds u32, clock_skew_seconds u32, count u8, count roots vec16 in ascending order
+One document says it for devices, for the members of a pool and for auditors alike (TOML; `docs/policy.md`). It is of
+one of two kinds, and the kind is a type. A *production* policy has no place for simulated evidence, and none of its
+formats stands alone unless it encrypts memory; a *demonstration* policy has both. Neither can accept debug machines.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
-from seclude.attestation.bundle import DIGEST_BYTES, check_names, expect_head, read_name
+import msgspec
+from msgspec.structs import replace as replace_fields
+
+from seclude.attestation import simulated
+from seclude.attestation.accept import (
+    NitroTable,
+    NvidiaTable,
+    Sha256,
+    SimulatedTable,
+    SnpTable,
+    SnpTcb,
+    Table,
+    TdxTable,
+    TpmTable,
+)
+from seclude.attestation.bundle import DIGEST_BYTES, check_names
+from seclude.attestation.certificates import load_certificate
+from seclude.attestation.evidence import NITRO, NVIDIA, SEV_SNP, SIMULATED, TDX, TPM
 from seclude.attestation.slots import Slots
-from seclude.errors import ConfigError, DecodeError, PolicyError
-from seclude.wire import Reader, Writer
+from seclude.attestation.tpm import PINNABLE
+from seclude.errors import ConfigError, EvidenceError
 
-JOIN_POLICY_HEAD: Final = b"SECLUDE-JOIN-POLICY\x01"
-
-MAX_ROOTS: Final = 8  # today's and tomorrow's root of four vendors
-MAX_ROOT: Final = 1536  # octets; the largest vendor root in use, an RSA-4096 one, takes 1.5 KiB
 MAX_SKEW_SECONDS: Final = 300  # more than any clock that is kept by NTP is ever wrong
-MAX_U32: Final = (1 << 32) - 1
+MAX_AGE_SECONDS: Final = (1 << 32) - 1
 LIVE_PERIODS: Final = 3  # a key is made in the slot before its own and opens for one slot after it
+PRODUCTION: Final = "production"
+DEMONSTRATION: Final = "demonstration"
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"sev_snp": SEV_SNP}):
+    """What both kinds of policy can say."""
+
+    role: str = "worker"
+    """What the software is for: evidence for one role is worth nothing in another."""
+    manifests: tuple[Sha256, ...] = ()
+    """SHA-256 of the manifests of accepted software; empty in a worker's own policy, which accepts its own."""
+    max_age_seconds: Annotated[int, msgspec.Meta(ge=1, le=MAX_AGE_SECONDS)] | None = None
+    """Oldest accepted evidence; three periods unless said otherwise, the life of a key."""
+    clock_skew_seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_SKEW_SECONDS)] = 30
+    """How far in the future evidence may seem to be dated."""
+    sev_snp: SnpTable | None = None
+    tdx: TdxTable | None = None
+    nitro: NitroTable | None = None
+    tpm: TpmTable | None = None
+    nvidia: NvidiaTable | None = None
+
+    def platforms(self) -> dict[str, Table]:
+        """Return the formats of platforms that encrypt memory; evidence is of exactly one of them."""
+        found = {SEV_SNP: self.sev_snp, TDX: self.tdx, NITRO: self.nitro}
+        return {name: table for name, table in found.items() if table is not None}
+
+    def additions(self) -> dict[str, Table]:
+        """Return the formats that must come beside it."""
+        found = {TPM: self.tpm, NVIDIA: self.nvidia}
+        return {name: table for name, table in found.items() if table is not None}
+
+
+class Production(Document, frozen=True, forbid_unknown_fields=True, tag_field="purpose", tag=PRODUCTION):
+    """A policy for people's messages."""
+
+
+class Demonstration(Document, frozen=True, forbid_unknown_fields=True, tag_field="purpose", tag=DEMONSTRATION):
+    """A policy for trying things out: it may also accept what proves nothing, or encrypts nothing."""
+
+    simulated: SimulatedTable | None = None
+
+    def platforms(self) -> dict[str, Table]:
+        """Return the formats of platforms: simulated ones as well, and a TPM where there is nothing else."""
+        found = super().platforms()
+        if self.simulated is not None:
+            found[SIMULATED] = self.simulated
+        if not found and self.tpm is not None:
+            found[TPM] = self.tpm
+        return found
+
+    def additions(self) -> dict[str, Table]:
+        """Return the formats that must come beside it."""
+        found = super().additions()
+        if self.platforms().keys() == {TPM}:
+            del found[TPM]
+        return found
+
+
+PolicyDocument = Production | Demonstration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What is accepted; a policy that would accept nothing, or anything, is a `ConfigError`."""
+    """What is accepted; one that would accept nothing, or anything, is a `ConfigError`."""
 
-    role: str
     origin: str
     slots: Slots
-    measurements: frozenset[bytes]
-    """SHA-256 digests of the manifests that may run in this role."""
-    simulated_roots: tuple[bytes, ...]
-    """DER certificates of roots of SIMULATED hardware, which proves nothing against the owner of the machine."""
-    max_evidence_age_seconds: int
-    minimum_firmware: int = 1
-    clock_skew_seconds: int = 30
-    """How far in the future evidence may seem to be dated."""
+    document: PolicyDocument
 
     def __post_init__(self) -> None:
-        problem = check_names(self.role, self.origin)
+        problem = check_names(self.document.role, self.origin)
         if problem is not None:
             raise ConfigError(f"policy: {problem}")
-        if not self.measurements or any(len(digest) != DIGEST_BYTES for digest in self.measurements):
-            raise ConfigError("policy: measurements must be at least one SHA-256 digest")
-        if not 0 < len(self.simulated_roots) <= MAX_ROOTS:
-            raise ConfigError(f"policy: simulated_roots must be 1 to {MAX_ROOTS} certificates")
-        if any(not 0 < len(root) <= MAX_ROOT for root in self.simulated_roots):
-            raise ConfigError(f"policy: a root certificate must have 1 to {MAX_ROOT} octets")
-        if not 0 < self.max_evidence_age_seconds <= MAX_U32:
-            raise ConfigError("policy: max_evidence_age_seconds must be positive")
-        if not 0 <= self.minimum_firmware <= MAX_U32:
-            raise ConfigError("policy: minimum_firmware must be a 32-bit number")
-        if not 0 <= self.clock_skew_seconds <= MAX_SKEW_SECONDS:
-            raise ConfigError(f"policy: clock_skew_seconds must be 0 to {MAX_SKEW_SECONDS}")
+        for problem in problems(self.document, own=True):
+            raise ConfigError(f"policy: {problem}")
 
-    def for_measurement(self, own: bytes) -> Self:
-        """Return the policy of a worker, which shares keys with its own measurement and no other."""
+    @property
+    def role(self) -> str:
+        """What the accepted software is for."""
+        return self.document.role
+
+    @property
+    def manifests(self) -> frozenset[bytes]:
+        """SHA-256 digests of the manifests that may run in this role."""
+        return frozenset(bytes.fromhex(text) for text in self.document.manifests)
+
+    @property
+    def max_evidence_age_seconds(self) -> int:
+        """The oldest evidence that is accepted."""
+        return self.document.max_age_seconds or min(LIVE_PERIODS * self.slots.period_seconds, MAX_AGE_SECONDS)
+
+    @property
+    def clock_skew_seconds(self) -> int:
+        """How far in the future evidence may seem to be dated."""
+        return self.document.clock_skew_seconds
+
+    def for_launch(self, launched: Mapping[str, bytes]) -> Self:
+        """Return a policy that accepts no image of a machine but these, by the format that measured each."""
+        document = self.document
+        for name, table in document.platforms().items():
+            if hasattr(table, "measurements"):
+                images = (launched[name].hex(),) if name in launched else ()
+                own = replace_fields(table, measurements=images)
+                document = replace_fields(document, **{name.replace("-", "_"): own})
+        return replace(self, document=document)
+
+    def for_measurement(self, manifest: bytes) -> Self:
+        """Return the policy of a worker, which shares keys with its own software and no other."""
+        if len(manifest) != DIGEST_BYTES:
+            raise ConfigError("policy: a manifest's digest is not a SHA-256")
         if self.max_evidence_age_seconds < LIVE_PERIODS * self.slots.period_seconds:
-            raise ConfigError(
-                f"policy: max_evidence_age_seconds must be at least {LIVE_PERIODS} periods, the life of a key"
-            )
-        return replace(self, measurements=frozenset({own}))
+            raise ConfigError(f"policy: max_age_seconds must be at least {LIVE_PERIODS} periods, the life of a key")
+        return replace(self, document=replace_fields(self.document, manifests=(manifest.hex(),)))
 
 
-def serialize_join_policy(policy: Policy) -> bytes:
-    """Return the canonical encoding of everything in a policy but its measurements."""
-    roots = sorted(set(policy.simulated_roots))
-    writer = (
-        Writer()
-        .raw(JOIN_POLICY_HEAD)
-        .vec8(policy.role.encode("ascii"))
-        .vec8(policy.origin.encode("ascii"))
-        .u64(policy.slots.t0)
-        .u32(policy.slots.period_seconds)
-        .u32(policy.minimum_firmware)
-        .u32(policy.max_evidence_age_seconds)
-        .u32(policy.clock_skew_seconds)
-        .u8(len(roots))
-    )
-    for root in roots:
-        writer.vec16(root)
-    return writer.getvalue()
+def problems(document: PolicyDocument, *, own: bool = False) -> Iterator[str]:
+    """Find what is wrong beyond types and ranges; `own` is for a worker, which completes its measurements itself."""
+    platforms = document.platforms()
+    if not platforms:
+        alone = " TPM evidence alone is not enough: a TPM encrypts no memory." if document.tpm is not None else ""
+        yield f"no platform is accepted; add [sev-snp], [tdx] or [nitro].{alone}"
+    if not own and not document.manifests:
+        yield "manifests is empty: name the software that is accepted"
+    for name, table in platforms.items():
+        if not own and not getattr(table, "measurements", ("none of its own",)):
+            yield f"{name}.measurements is empty: name the images that are accepted"
+        if isinstance(document, Production) and not getattr(table, "chips", ("has none",)):
+            yield f"{name}.chips is empty: a key taken from any chip in the world would be believed"
+    yield from _chip_problems(document)
+    yield from _tpm_problems(document)
+    yield from _root_problems(document)
 
 
-def parse_join_policy(data: bytes, measurements: Iterable[bytes]) -> Policy:
-    """Read a join policy and complete it with the measurements it is for."""
-    reader = Reader(data)
-    expect_head(reader, JOIN_POLICY_HEAD, "a join policy")
-    role, origin = read_name(reader, "role"), read_name(reader, "origin")
-    t0, period_seconds = reader.u64("t0"), reader.u32("period_seconds")
-    minimum_firmware = reader.u32("minimum_firmware")
-    max_evidence_age_seconds = reader.u32("max_evidence_age_seconds")
-    clock_skew_seconds = reader.u32("clock_skew_seconds")
-    roots = [reader.vec16("root", MAX_ROOT) for _ in range(reader.u8("count of roots"))]
-    reader.finish("join policy")
-    if any(left >= right for left, right in pairwise(roots)):
-        raise DecodeError("the roots of the join policy are not in ascending order")
-    try:
-        return Policy(
-            role=role,
-            origin=origin,
-            slots=Slots(t0=t0, period_seconds=period_seconds),
-            measurements=frozenset(measurements),
-            simulated_roots=tuple(roots),
-            max_evidence_age_seconds=max_evidence_age_seconds,
-            minimum_firmware=minimum_firmware,
-            clock_skew_seconds=clock_skew_seconds,
-        )
-    except ConfigError as exc:
-        raise DecodeError(f"join {exc}") from exc
+def _chip_problems(document: PolicyDocument) -> Iterator[str]:
+    """Find floors that are missing, and chips that none can be."""
+    if (snp := document.sev_snp) is not None:
+        for product in snp.products:
+            floor = snp.minimum_tcb.get(product)
+            if floor is None or (isinstance(document, Production) and floor == SnpTcb()):
+                yield f"sev-snp.minimum_tcb has no level for {product}: old firmware would be believed"
+        lengths = {2 * octets for octets in (8, 64)}
+        if any(len(chip) not in lengths for chip in snp.chips):
+            yield "sev-snp.chips must have 64 octets, or 8 on Turin"
+    if document.tdx is not None and any(len(chip) != 32 for chip in document.tdx.chips):
+        yield "tdx.chips must have 16 octets, a PPID's"
 
 
-def verify_join_policy(theirs: Policy, ours: Policy) -> Policy:
-    """Return the pool's join policy, if whoever passes it would pass ours too; raises `PolicyError` otherwise.
+def _tpm_problems(document: PolicyDocument) -> Iterator[str]:
+    for number in document.tpm.pcrs if document.tpm is not None else ():
+        if number not in PINNABLE:
+            yield f"tpm.pcrs has a key that no quote covers: {number!a}; those are 0 to 7 and 14"
 
-    Age and skew are not compared: a joiner's evidence holds a nonce of the member's, which dates it better.
-    """
-    if theirs.role != ours.role or theirs.origin != ours.origin:
-        raise PolicyError("the pool lets in workers of another role or origin")
-    if theirs.slots != ours.slots:
-        raise PolicyError("the pool divides time into other slots")
-    if not set(theirs.simulated_roots) <= set(ours.simulated_roots):
-        raise PolicyError("the pool lets in workers under a root that is not pinned")
-    if theirs.minimum_firmware < ours.minimum_firmware:
-        raise PolicyError(
-            f"the pool lets in firmware level {theirs.minimum_firmware}, and {ours.minimum_firmware} is the minimum"
-        )
-    return theirs
+
+def _root_problems(document: PolicyDocument) -> Iterator[str]:
+    for place, root in enumerate(document.tpm.roots if document.tpm is not None else ()):
+        try:
+            load_certificate(root, "root")
+        except EvidenceError as exc:
+            yield f"tpm.roots[{place}]: {exc}"
+    if isinstance(document, Demonstration) and document.simulated is not None:
+        for place, root in enumerate(document.simulated.roots):
+            try:
+                simulated.load_root(root)
+            except ConfigError as exc:
+                yield f"simulated.roots[{place}]: {exc}"

@@ -6,23 +6,32 @@ owns the machine. Its root is a type of its own and says so in its subject, so i
 
     body   = certificate vec16 (DER), report vec16, signature 64 (Ed25519)
     report = head, flags u32, firmware u32, platform_id 32, measurement 32, report_data 64, issued_at u64
+
+Four steps:
+ 1. The body decodes.
+ 2. Its certificate is signed by a pinned root, and both are valid at `now`.
+ 3. The report is signed by the platform that the certificate names.
+ 4. The platform's firmware is recent enough, and debug is off.
 """
 
 import hashlib
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, NameOID
 
+from seclude.attestation.accept import SimulatedTable
 from seclude.attestation.bundle import DIGEST_BYTES, REPORT_DATA_BYTES, expect_head
-from seclude.errors import ConfigError, EvidenceError
+from seclude.attestation.certificates import BROKEN, check_validity, is_issued_by, load_certificate
+from seclude.attestation.evidence import SIMULATED, TrustedReport
+from seclude.attestation.steps import Steps
+from seclude.errors import ConfigError, EvidenceError, PolicyError
 from seclude.wire import Reader, Writer
 
 REPORT_HEAD: Final = b"SIMULATED-REPORT\x01"
@@ -30,20 +39,19 @@ ROOT_NAME: Final = "Seclude SIMULATED attestation root"
 PLATFORM_NAME: Final = "SIMULATED platform"
 DEBUG: Final = 1  # bit of `flags`; the others are unused and must be 0
 
+TITLES: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        1: "body decodes",
+        2: "certificate is signed by a pinned root",
+        3: "report is signed by the platform",
+        4: "firmware level and debug",
+    }
+)
+STAGES: Final[Mapping[int, int]] = MappingProxyType({1: 2, 2: 3, 3: 4, 4: 5})
+
 MAX_CERTIFICATE: Final = 2048  # octets; a platform certificate takes 400
 SIGNATURE_BYTES: Final = 64  # Ed25519
 EXTENSIONS: Final = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
-
-# What a certificate that parses lazily may raise when it is looked into.
-BROKEN: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.ExtensionNotFound,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,30 +148,48 @@ def platform_id(public_key: Ed25519PublicKey) -> bytes:
     return hashlib.sha256(spki).digest()
 
 
-def verify_chain(certificate: bytes, roots: tuple[bytes, ...], now: float) -> Platform:
-    """Return the platform, if its certificate is signed by a pinned root and both are valid at `now`.
+def verify(body: bytes, table: SimulatedTable, now: float, steps: Steps) -> TrustedReport:
+    """Return what a simulated platform says, if all four steps pass."""
+    with steps.step(1) as found:
+        signed = parse_body(body)
+        found.append("simulated: shows the flow, proves nothing against the owner of the machine")
+    with steps.step(2) as found:
+        platform = verify_chain(signed.certificate, table.roots, now)
+        found.append(f"root {platform.root.hex()}")
+    with steps.step(3) as found:
+        report = verify_signature(signed, platform)
+        found.append(f"platform {platform.platform_id.hex()}")
+    with steps.step(4) as found:
+        _check_firmware(report, table)
+        found.append(f"firmware {report.firmware}, debug off")
+    return TrustedReport(
+        format=SIMULATED,
+        measurement=report.measurement,
+        bound=report.report_data,
+        platform_id=report.platform_id,
+        firmware=f"level {report.firmware}",
+        expires_at=platform.expires_at,
+        issued_at=report.issued_at,
+        measures_manifest=True,
+    )
 
-    Serial numbers decide nothing: vendors' certificates exist with serial number 0.
-    """
+
+def verify_chain(certificate: bytes, roots: tuple[bytes, ...], now: float) -> Platform:
+    """Return the platform, if its certificate is signed by a pinned root and both are valid at `now`."""
     pinned = [load_root(root) for root in roots]
+    leaf = load_certificate(certificate, "platform")
     try:
-        leaf = _load(certificate)
         public_key = leaf.public_key()
         _check_shape(leaf, is_ca=False)
     except BROKEN:
         raise EvidenceError("the platform certificate is not a well-formed certificate of a platform") from None
     if not isinstance(public_key, Ed25519PublicKey):
         raise EvidenceError("the platform key is not an Ed25519 key")
-    root = next((root for root in pinned if _is_issued_by(leaf, root)), None)
+    root = next((root for root in pinned if is_issued_by(leaf, root)), None)
     if root is None:
         raise EvidenceError("the platform certificate is not signed by a pinned root")
-    moment = datetime.fromtimestamp(now, UTC)
-    for name, each in (("root", root), ("platform", leaf)):
-        if not each.not_valid_before_utc <= moment < each.not_valid_after_utc:
-            raise EvidenceError(
-                f"the {name} certificate is valid from {each.not_valid_before_utc:%Y-%m-%d %H:%M} "
-                f"to {each.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, not now"
-            )
+    check_validity(root, now, "the root certificate")
+    check_validity(leaf, now, "the platform certificate")
     return Platform(
         public_key=public_key,
         platform_id=platform_id(public_key),
@@ -187,22 +213,24 @@ def verify_signature(signed: SignedReport, platform: Platform) -> Report:
 def load_root(root: bytes) -> x509.Certificate:
     """Read a root that is to be pinned, which is ours to get right; raises `ConfigError`."""
     try:
-        certificate = _load(root)
+        certificate = load_certificate(root, "root")
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         _check_shape(certificate, is_ca=True)
-        is_root = _is_issued_by(certificate, certificate)
-    except BROKEN:
+        is_root = is_issued_by(certificate, certificate)
+    except (*BROKEN, EvidenceError):
         raise ConfigError("a pinned simulated root is not a well-formed root certificate") from None
     if [name.value for name in names] != [ROOT_NAME] or not is_root:
         raise ConfigError(f'a pinned simulated root is not a self-signed "{ROOT_NAME}"')
     return certificate
 
 
-def _load(certificate: bytes) -> x509.Certificate:
-    """Read a certificate without the warning that a serial number of 0 or less draws: it is not looked at."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return x509.load_der_x509_certificate(certificate)
+def _check_firmware(report: Report, table: SimulatedTable) -> None:
+    if report.flags & DEBUG:
+        raise PolicyError("the platform is in debug mode")
+    if report.flags:
+        raise EvidenceError("the report sets flags that have no meaning")
+    if report.firmware < table.minimum_firmware:
+        raise PolicyError(f"firmware level {report.firmware} is below the minimum of {table.minimum_firmware}")
 
 
 def _check_shape(certificate: x509.Certificate, *, is_ca: bool) -> None:
@@ -215,11 +243,3 @@ def _check_shape(certificate: x509.Certificate, *, is_ca: bool) -> None:
     usage = extensions.get_extension_for_class(x509.KeyUsage).value
     if usage.key_cert_sign is not is_ca or usage.digital_signature is is_ca:
         raise ValueError("keyUsage")
-
-
-def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (*BROKEN, InvalidSignature):
-        return False
-    return True

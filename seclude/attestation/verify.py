@@ -1,10 +1,10 @@
 """Decide whether to encrypt to a pool. Twelve steps, in this order; each raises with its number.
 
  1. The bundle decodes, and holds nothing that nobody here would check.
- 2. The evidence is of an accepted format.
- 3. Its certificates chain to a pinned root and are valid at `now`.
+ 2. The evidence is of an accepted format, with what must come beside it and nothing else.
+ 3. Its certificates chain to a pinned root, valid and not revoked at `now`.
  4. The report is signed by the platform that the certificate names.
- 5. The platform's firmware is recent enough, and debug is off.
+ 5. The platform is accepted: firmware level, settings, product and chip, and debug is off.
  6. The report binds exactly this core.
  7. The evidence is neither too old nor from the future.
  8. The measurement is one that the policy accepts for this role.
@@ -13,58 +13,52 @@
 11. No other core was seen for this epoch.
 12. An X-Wing key is among the key configurations, and it and the X25519 key have the identifiers of the epoch.
 
-Steps 2 to 8 are `verify_report`, which members of a pool use on whoever asks to join. The clock comes in as `now`,
-in seconds since 1970.
+Steps 2 to 8 are `verify_evidence`, which members of a pool use on whoever asks to join; 3 to 5 are the steps of each
+format, in that format's own order (`formats.py`). The clock comes in as `now`, in seconds since 1970.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
+from types import MappingProxyType
 from typing import Final
 
 from seclude import hpke
-from seclude.attestation import simulated
-from seclude.attestation.bundle import Bundle, Core, birth_report_data, core_digest, parse_bundle, parse_core
-from seclude.attestation.evidence import SIMULATED, TrustedReport, parse_evidence
-from seclude.attestation.policy import Policy, parse_join_policy, verify_join_policy
-from seclude.attestation.slots import KEY_IDS, in_words
-from seclude.errors import (
-    ConfigError,
-    DecodeError,
-    EvidenceError,
-    PolicyError,
-    UnknownKeyError,
-    VerificationError,
+from seclude.attestation.accept import Table
+from seclude.attestation.bundle import (
+    Bundle,
+    Core,
+    birth_report_data,
+    core_digest,
+    parse_bundle,
+    parse_core,
+    parse_unlogged_checkpoint,
 )
+from seclude.attestation.evidence import NVIDIA, TrustedReport, UnverifiedEvidence, bound_by, parse_evidence
+from seclude.attestation.formats import Progress, verify_item
+from seclude.attestation.joinpolicy import parse_join_policy, verify_join_policy
+from seclude.attestation.policy import Policy
+from seclude.attestation.slots import KEY_IDS, in_words
+from seclude.attestation.steps import Observer, Step, Steps
+from seclude.errors import ConfigError, EvidenceError, PolicyError, UnknownKeyError
 from seclude.ohttp.keyconfig import KeyConfig, choose, parse_key_configs
 
-TITLES: Final = {
-    1: "bundle decodes",
-    2: "evidence is of an accepted format",
-    3: "certificates chain to a pinned root",
-    4: "report is signed by the platform",
-    5: "firmware level and debug",
-    6: "report binds this core",
-    7: "evidence is fresh",
-    8: "measurement is accepted",
-    9: "core is of this pool",
-    10: "epoch is the current slot's",
-    11: "no other core for this epoch",
-    12: "key configuration is post-quantum",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step that passed, and what was found there: public facts only."""
-
-    number: int
-    title: str
-    found: str
-
-
-Observer = Callable[[Step], None]
+TITLES: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        1: "bundle decodes",
+        2: "evidence is of an accepted format",
+        3: "certificates chain to a pinned root",
+        4: "report is signed by the platform",
+        5: "platform is accepted",
+        6: "report binds this core",
+        7: "evidence is fresh",
+        8: "measurement is accepted",
+        9: "core is of this pool",
+        10: "epoch is the current slot's",
+        11: "no other core for this epoch",
+        12: "key configuration is post-quantum",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +73,24 @@ class TrustedPool:
     expires_at: int
     """Seconds since 1970: the first moment at which a step that passed would fail."""
     measurement: bytes
+    """What the platform measured: an image of a machine, or the manifest where the format measures that."""
+    formats: tuple[str, ...]
+    """The formats of the evidence, that of the platform first."""
     steps: tuple[Step, ...]
 
 
-class _Steps:
-    """The steps that passed so far."""
+@dataclass(frozen=True, slots=True)
+class TrustedEvidence:
+    """Evidence whose items all passed; only `verify_evidence` makes one."""
 
-    def __init__(self, observe: Observer | None) -> None:
-        self.passed: list[Step] = []
-        self._observe = observe
+    reports: tuple[TrustedReport, ...]
+    """The platform's report first."""
+    expires_at: int
 
-    @contextmanager
-    def step(self, number: int) -> Iterator[list[str]]:
-        """Run one step; the words appended to the list say what was found, and a failure carries the number."""
-        found: list[str] = []
-        try:
-            yield found
-        except VerificationError as exc:
-            exc.step = number
-            raise
-        except DecodeError as exc:
-            raise EvidenceError(str(exc), step=number) from exc
-        step = Step(number, TITLES[number], "; ".join(found))
-        self.passed.append(step)
-        if self._observe is not None:
-            self._observe(step)
+    @property
+    def platform(self) -> TrustedReport:
+        """What the platform says that the software runs on."""
+        return self.reports[0]
 
 
 def verify_bundle(
@@ -121,14 +108,16 @@ def verify_bundle(
     keys that still open and keys that are announced. A device sets it to tell whose bundles count, and never for the
     one that it uses.
     """
-    steps = _Steps(observe)
+    steps = Steps(TITLES, observe)
     with steps.step(1) as found:
         parsed, core = _decode(bundle)
+        made_at = parse_unlogged_checkpoint(core.checkpoint)
         digest = core_digest(parsed.core)
         found.append(f"core {digest.hex()}")
-    report = _verify_report(parsed.evidence, policy, birth_report_data(parsed.core), now, steps)
+    report_data = birth_report_data(parsed.core)
+    evidence = _verify_evidence(parsed.evidence, policy, report_data, now, steps, made_at)
     with steps.step(9) as found:
-        found.extend(_check_core(core, policy, report))
+        found.extend(_check_core(core, policy, evidence))
     with steps.step(10) as found:
         ends = _check_epoch(core.epoch, policy, now, neighbours=neighbours)
         found.append(f"epoch {core.epoch}, until {in_words(ends)}")
@@ -144,72 +133,98 @@ def verify_bundle(
         core_digest=digest,
         key_configs=(config,),
         epoch=core.epoch,
-        expires_at=min(ends, report.expires_at),
-        measurement=report.measurement,
+        expires_at=min(ends, evidence.expires_at),
+        measurement=evidence.platform.measurement,
+        formats=tuple(report.format for report in evidence.reports),
         steps=tuple(steps.passed),
     )
 
 
-def verify_report(
-    evidence: bytes, policy: Policy, report_data: bytes, now: float, *, observe: Observer | None = None
-) -> TrustedReport:
-    """Return what evidence proves (steps 2 to 8), if it binds exactly `report_data`."""
-    return _verify_report(evidence, policy, report_data, now, _Steps(observe))
+def verify_evidence(
+    evidence: bytes,
+    policy: Policy,
+    report_data: bytes,
+    now: float,
+    *,
+    observe: Observer | None = None,
+) -> TrustedEvidence:
+    """Return what evidence proves (steps 2 to 8), if it binds exactly `report_data`.
+
+    The report data must hold what dates it, such as a nonce, where the platform does not date its reports itself.
+    """
+    return _verify_evidence(evidence, policy, report_data, now, Steps(TITLES, observe), None)
+
+
+def open_evidence(evidence: bytes, policy: Policy, now: float) -> TrustedEvidence:
+    """Return what evidence says of the machine it is from (steps 2 to 5): nothing of its age, its use, its software.
+
+    A worker learns from it what its own platform measures.
+    """
+    reports = tuple(_verify_items(evidence, policy, now, Steps(TITLES)))
+    return TrustedEvidence(reports, min(report.expires_at for report in reports))
 
 
 def _decode(data: bytes) -> tuple[Bundle, Core]:
     bundle = parse_bundle(data)
     core = parse_core(bundle.core)
-    if bundle.proofs or core.checkpoint:
+    if bundle.proofs:
         raise EvidenceError("the bundle holds proofs of a ledger, and this policy names none to check them against")
     return bundle, core
 
 
-def _verify_report(evidence: bytes, policy: Policy, report_data: bytes, now: float, steps: _Steps) -> TrustedReport:
-    with steps.step(2) as found:
-        envelope = parse_evidence(evidence)
-        if envelope.format != SIMULATED:
-            raise PolicyError(f'evidence of format "{envelope.format}" is not accepted')
-        signed = simulated.parse_body(envelope.body)
-        found.append("simulated: shows the flow, proves nothing against the owner of the machine")
-    with steps.step(3) as found:
-        platform = simulated.verify_chain(signed.certificate, policy.simulated_roots, now)
-        found.append(f"root {platform.root.hex()}")
-    with steps.step(4) as found:
-        report = simulated.verify_signature(signed, platform)
-        found.append(f"platform {platform.platform_id.hex()}")
-    with steps.step(5) as found:
-        _check_firmware(report, policy)
-        found.append(f"firmware {report.firmware}, debug off")
+def _verify_evidence(
+    evidence: bytes, policy: Policy, report_data: bytes, now: float, steps: Steps, made_at: int | None
+) -> TrustedEvidence:
+    reports = tuple(_verify_items(evidence, policy, now, steps))
     with steps.step(6) as found:
-        if not compare_digest(report.report_data, report_data):
-            raise EvidenceError("the report binds something else than what came with it")
+        for report in reports:
+            if not compare_digest(report.bound, bound_by(report.format, report_data)):
+                raise EvidenceError(f"the {report.format} report binds something else than what came with it")
         found.append(f"report data {report_data.hex()[:32]}...")
     with steps.step(7) as found:
-        _check_age(report.issued_at, policy, now)
-        found.append(f"issued {in_words(report.issued_at)}")
+        dates = [made_at, *(report.issued_at for report in reports)]
+        known = [date for date in dates if date is not None]
+        for issued_at in known:
+            _check_age(issued_at, policy, now)
+        found.append(f"issued {in_words(min(known))}" if known else "dated by what it binds")
     with steps.step(8) as found:
-        if report.measurement not in policy.measurements:
-            raise PolicyError(f'measurement {report.measurement.hex()} is not accepted for role "{policy.role}"')
-        found.append(f"measurement {report.measurement.hex()}")
-    return TrustedReport(
-        format=envelope.format,
-        measurement=report.measurement,
-        report_data=report.report_data,
-        platform_id=report.platform_id,
-        firmware=report.firmware,
-        issued_at=report.issued_at,
-        expires_at=min(report.issued_at + policy.max_evidence_age_seconds, platform.expires_at),
-    )
+        for report in reports:
+            _check_measurement(report, policy)
+        found.append(f"measurement {reports[0].measurement.hex()}")
+    ages = [issued_at + policy.max_evidence_age_seconds for issued_at in known]
+    return TrustedEvidence(reports, min([*ages, *(report.expires_at for report in reports)]))
 
 
-def _check_firmware(report: simulated.Report, policy: Policy) -> None:
-    if report.flags & simulated.DEBUG:
-        raise PolicyError("the platform is in debug mode")
-    if report.flags:
-        raise EvidenceError("the report sets flags that have no meaning")
-    if report.firmware < policy.minimum_firmware:
-        raise PolicyError(f"firmware level {report.firmware} is below the minimum of {policy.minimum_firmware}")
+def _verify_items(evidence: bytes, policy: Policy, now: float, steps: Steps) -> list[TrustedReport]:
+    """Run the steps of every item, and put what they found under steps 2 to 5."""
+    with Steps(TITLES).step(2):  # which has passed when the bodies decode as well
+        chosen = _choose_tables(parse_evidence(evidence), policy)
+    passed = [Progress(item.format) for item, _ in chosen]
+    reports: list[TrustedReport] = []
+    try:
+        for (item, table), progress in zip(chosen, passed, strict=True):
+            reports.append(verify_item(item, table, now, progress.observe))
+    finally:  # also when one failed: the stages before it did pass
+        for stage in (2, 3, 4, 5):
+            if all(progress.is_through(stage) for progress in passed):
+                with steps.step(stage) as found:
+                    found.extend(item.format for item, _ in chosen if stage == 2)
+                    found.extend(words for progress in passed for words in progress.found(stage))
+    return reports
+
+
+def _choose_tables(items: tuple[UnverifiedEvidence, ...], policy: Policy) -> list[tuple[UnverifiedEvidence, Table]]:
+    """Pair each item with the table that judges it; the rest must be exactly what has to come beside the first."""
+    platforms, additions = policy.document.platforms(), policy.document.additions()
+    first, *others = items
+    if first.format not in platforms:
+        raise PolicyError(f'evidence of format "{first.format}" is not accepted')
+    given = {item.format for item in others}
+    for name in sorted(additions.keys() - given):
+        raise PolicyError(f'evidence of format "{name}" must come beside it, and does not')
+    for name in sorted(given - additions.keys()):
+        raise PolicyError(f'evidence of format "{name}" comes beside it, and nothing here would judge it')
+    return [(first, platforms[first.format]), *((item, additions[item.format]) for item in others)]
 
 
 def _check_age(issued_at: int, policy: Policy, now: float) -> None:
@@ -221,14 +236,29 @@ def _check_age(issued_at: int, policy: Policy, now: float) -> None:
         )
 
 
-def _check_core(core: Core, policy: Policy, report: TrustedReport) -> list[str]:
-    if core.manifest_digest != report.measurement:
-        raise EvidenceError("the core names another manifest than was measured")
+def _check_measurement(report: TrustedReport, policy: Policy) -> None:
+    if report.format == NVIDIA:
+        return  # a GPU measures itself and not this software
+    if report.measures_manifest:
+        accepted = policy.manifests
+    else:
+        table = policy.document.platforms()[report.format]
+        accepted = frozenset(bytes.fromhex(text) for text in getattr(table, "measurements"))  # noqa: B009
+    if report.measurement not in accepted:
+        raise PolicyError(f'measurement {report.measurement.hex()} is not accepted for role "{policy.role}"')
+
+
+def _check_core(core: Core, policy: Policy, evidence: TrustedEvidence) -> list[str]:
+    for report in evidence.reports:
+        if report.measures_manifest and core.manifest_digest != report.measurement:
+            raise EvidenceError("the core names another manifest than was measured")
+    if core.manifest_digest not in policy.manifests:
+        raise PolicyError(f'manifest {core.manifest_digest.hex()} is not accepted for role "{policy.role}"')
     if core.role != policy.role:
         raise PolicyError(f'the core is for role "{core.role}", not "{policy.role}"')
     if core.origin != policy.origin:
         raise PolicyError(f'the core is for origin "{core.origin}", not "{policy.origin}"')
-    verify_join_policy(parse_join_policy(core.join_policy, {report.measurement}), policy)
+    verify_join_policy(parse_join_policy(core.join_policy), policy)
     return [f'role "{core.role}"', f'origin "{core.origin}"', "its join policy is no laxer than ours"]
 
 

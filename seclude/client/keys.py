@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Final
 
 from seclude.attestation.policy import Policy
-from seclude.attestation.verify import Step, TrustedPool, verify_bundle
+from seclude.attestation.steps import Step
+from seclude.attestation.verify import TrustedPool, verify_bundle
 from seclude.client.consistency import Agreement, Sightings, agree, ask_all
 from seclude.client.offers import Offer, fetch_offer
 from seclude.client.relays import RANDOM, Endpoint, Relays

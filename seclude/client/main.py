@@ -20,8 +20,10 @@ from typing import Final, get_args
 
 import msgspec
 
-from seclude.attestation.verify import Step, TrustedPool
+from seclude.attestation.steps import Step
+from seclude.attestation.verify import TrustedPool
 from seclude.client.advice import explain
+from seclude.client.audit import fill_evidence, fill_policy
 from seclude.client.chats import MAX_CHAT_BYTES, Chat, select
 from seclude.client.consistency import FILE_NAME, Agreement
 from seclude.client.fit import fit
@@ -52,6 +54,8 @@ EXAMPLES: Final = """examples:
   seclude summarize chat.txt --stream
   seclude rewrite --tone professional "hey, cant make it tmrw, sry"
   seclude verify --check-consistency
+  seclude policy explain run/trust.toml
+  seclude evidence show report.bin --chain vcek.der --chain ask_ark.pem --collateral crl.der
 """
 
 
@@ -60,14 +64,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that lacks the letters of a chat
-    run: Callable[[argparse.Namespace], Coroutine[None, None, None]] = arguments.run
     try:
-        asyncio.run(run(arguments))
+        _run(arguments)
         if sys.stdout is not None:  # None where it was closed
             sys.stdout.flush()  # here and not at exit, where a failure is too late for a sentence
     except (Error, KeyboardInterrupt, OSError) as exc:
         return _fail(arguments, exc)
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Do what a verb that asks a pool does, or one that only reads files."""
+    if hasattr(arguments, "act"):
+        act: Callable[[argparse.Namespace], None] = arguments.act
+        act(arguments)
+        return
+    run: Callable[[argparse.Namespace], Coroutine[None, None, None]] = arguments.run
+    asyncio.run(run(arguments))
 
 
 def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
@@ -83,7 +96,7 @@ def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
     kind, sentence = "error", message
     if isinstance(exc, VerificationError):
         kind = "refused"
-        sentence = " ".join(explain(exc).split())
+        sentence = f"refused: {exc}" if hasattr(arguments, "act") else " ".join(explain(exc).split())
     elif isinstance(exc, BusyError):
         kind = "busy"
     elif isinstance(exc, UpstreamError):
@@ -192,6 +205,7 @@ async def _verify(arguments: argparse.Namespace) -> None:
             "origin": pool.core.origin,
             "epoch": pool.epoch,
             "expires_at": pool.expires_at,
+            "formats": pool.formats,
             "measurement": pool.measurement.hex(),
             "steps": listed,
         }
@@ -202,7 +216,17 @@ async def _verify(arguments: argparse.Namespace) -> None:
     else:
         if agreement is not None:
             print("The same keys came from", *agreement.agreed, sep="\n      ")
-        print(f"Trusted: all {len(steps)} steps hold. The attested hardware is SIMULATED and proves no machine.")
+        print(f"Trusted: all {len(steps)} steps hold.{_worth(pool)}")
+
+
+def _worth(pool: TrustedPool) -> str:
+    """Say what the evidence does not show, where it is of a kind that a production policy would not accept alone."""
+    match pool.formats[0]:
+        case "simulated":
+            return " The attested hardware is SIMULATED and proves no machine."
+        case "tpm":
+            return " The evidence is of a TPM, which shows what was launched and encrypts no memory."
+    return ""
 
 
 async def _check_consistency(
@@ -297,6 +321,10 @@ def _parser() -> argparse.ArgumentParser:
     add_verb(
         "verify", help="show each step of verifying the pool", epilog="example: seclude verify --json"
     ).set_defaults(run=_verify)
+    alone = argparse.ArgumentParser(add_help=False)
+    alone.add_argument("--json", action="store_true", help="answer in JSON on standard output")
+    fill_policy(verbs.add_parser("policy", help="check a policy, or say it in words"), alone)
+    fill_evidence(verbs.add_parser("evidence", help="verify a file of evidence"), alone)
     return parser
 
 

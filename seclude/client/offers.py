@@ -10,7 +10,8 @@ from typing import Final
 
 from seclude.attestation.bundle import parse_bundles
 from seclude.attestation.policy import Policy
-from seclude.attestation.verify import Step, verify_bundle
+from seclude.attestation.steps import Step
+from seclude.attestation.verify import verify_bundle
 from seclude.client.answers import when
 from seclude.client.relays import Endpoint
 from seclude.errors import BusyError, DecodeError, EvidenceError, UpstreamError, VerificationError

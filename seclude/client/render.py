@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Final
 
-from seclude.attestation.verify import Step
+from seclude.attestation.steps import Step
 from seclude.tasks import Highlight, RewriteResponse, SummarizeResponse
 
 JOINER: Final = "\u200d"  # holds the parts of an emoji together

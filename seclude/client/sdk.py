@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from seclude import bhttp
-from seclude.attestation.verify import Step, TrustedPool
+from seclude.attestation.steps import Step
+from seclude.attestation.verify import TrustedPool
 from seclude.client.answers import parse_problem
 from seclude.client.asking import Streaming, ask, ask_streaming
 from seclude.client.consistency import Agreement, Sightings

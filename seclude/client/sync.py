@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from seclude import bhttp
-from seclude.attestation.verify import Step, TrustedPool
+from seclude.attestation.steps import Step
+from seclude.attestation.verify import TrustedPool
 from seclude.client.consistency import Agreement
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust

@@ -28,6 +28,7 @@ class Admin:
     def __init__(self, metrics: CollectorRegistry, readiness: Callable[[], Sequence[str]]) -> None:
         self._metrics = metrics
         self._readiness = readiness
+        self._version = version("seclude")  # from a file, which a worker cannot read any more when it is asked
         self._server = Server(answering(self.handle), LIMITS)
 
     async def start(self, listen: str) -> str:
@@ -51,7 +52,7 @@ class Admin:
             reasons = list(self._readiness())
             return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
         if request.path == "/version":
-            return _json(200, {"version": version("seclude")})
+            return _json(200, {"version": self._version})
         return _json(200, {"live": True})
 
 

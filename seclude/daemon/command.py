@@ -23,6 +23,7 @@ from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
 from seclude.daemon.tls import ServerCertificates, ServerTLS
 from seclude.errors import ConfigError
+from seclude.toml import render_toml
 
 CHECK_CONFIG: Final = "check-config"
 
@@ -125,7 +126,7 @@ class Command(Generic[C]):
 
 def show(config: msgspec.Struct) -> int:
     """Print the configuration in effect, as `check-config` does, and return the exit status."""
-    print(configuration.show(config), end="")
+    print(render_toml(config), end="")
     return 0
 
 
@@ -161,12 +162,17 @@ async def serve_until_stop(
     descriptor: int | None,
     keep: Sequence[Keep],
     renewal: Renewal,
+    before_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Listen, do what must be kept doing, and after a signal drain; `descriptor` is told the addresses really bound."""
+    """Listen, do what must be kept doing, and after a signal drain; `descriptor` is told the addresses really bound.
+
+    `before_ready` is called when both sockets are bound, and before anybody is told so.
+    """
     renewal.on_hangup()
     try:
         async with asyncio.TaskGroup() as tasks:
             listen, admin_listen = await server.start(config.listen), await admin.start(config.admin)
+            before_ready()
             keeping = [tasks.create_task(each()) for each in keep]
             log.event("ready", listen=listen, admin=admin_listen)
             announce(descriptor, listen=listen, admin=admin_listen)

@@ -53,11 +53,6 @@ def load(
         raise ConfigError(str(exc)) from None
 
 
-def show(config: msgspec.Struct) -> str:
-    """Return the effective configuration as TOML."""
-    return "\n".join(_lines(config, "")) + "\n"
-
-
 def _read(path: Path | None) -> Table:
     if path is None:
         return {}
@@ -111,19 +106,3 @@ def _table_type(kind: object) -> type[msgspec.Struct] | None:
     kinds = [each for each in get_args(kind) if each is not NoneType] if get_origin(kind) is UnionType else [kind]
     found = [each for each in kinds if isinstance(each, type) and issubclass(each, msgspec.Struct)]
     return found[0] if len(kinds) == len(found) == 1 else None
-
-
-def _lines(config: msgspec.Struct, prefix: str) -> Iterator[str]:
-    values = {field.encode_name: getattr(config, field.name) for field in fields(config)}
-    tables = {key: value for key, value in values.items() if isinstance(value, msgspec.Struct)}
-    for key, value in values.items():
-        if value is not None and key not in tables:
-            yield f"{key} = {_toml(value)}"
-    for key, value in tables.items():
-        yield f"\n[{prefix}{key}]"
-        yield from _lines(value, f"{prefix}{key}.")
-
-
-def _toml(value: object) -> str:
-    # JSON's spelling of strings, numbers, truth values and arrays of them is also TOML's.
-    return msgspec.json.encode(value, enc_hook=str).decode()

@@ -8,6 +8,7 @@ It decides nothing about a request but whether it is one. A connection belongs t
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from enum import Enum, auto
@@ -354,7 +355,8 @@ class Connection(asyncio.Protocol):
         self._wait_for_peer(self.limits.linger)
         self._transport.resume_reading()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # of a peer that is gone already
+                self._transport.write_eof()
 
     def _hold(self, reason: int) -> None:
         """Read no more for now; the peer's time stands still, since it is not the one who is slow."""

@@ -44,8 +44,10 @@ class Watched(Protocol):
 class Metrics:
     """Rate, errors and duration of one party."""
 
-    def __init__(self, party: str) -> None:
+    def __init__(self, party: str, *, rounded: bool = False) -> None:
+        """With `rounded`, times too are summed as their bucket's bound: the time of one answer is about its content."""
         self.registry = CollectorRegistry()
+        self._rounded = rounded
         self._prefix = f"seclude_{party}"
         self._requests: dict[tuple[int, str], int] = defaultdict(int)
         # Histograms are plain lists: a fraction of what prometheus_client's own cost to observe.
@@ -98,9 +100,16 @@ class Metrics:
             dropped.add_metric((reason,), count)
         yield dropped
         name = self.name("request_duration_seconds")
-        yield _histogram(name, "Time to the answer", SECONDS, self._seconds, self._seconds_sum)
+        yield _histogram(
+            name, "Time to the answer", SECONDS, self._seconds, None if self._rounded else self._seconds_sum
+        )
         yield _histogram(self.name("request_size_bytes"), "Request bodies", OCTETS, self._taken)
         yield _histogram(self.name("response_size_bytes"), "Answer bodies", OCTETS, self._given)
+
+
+def round_up(bounds: Sequence[float], value: float) -> float:
+    """Return the bound of the bucket that a value falls into; beyond the last one, that."""
+    return bounds[min(bisect_left(bounds, value), len(bounds) - 1)]
 
 
 def _histogram(

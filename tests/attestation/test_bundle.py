@@ -16,9 +16,11 @@ from seclude.attestation.bundle import (
     parse_bundle,
     parse_bundles,
     parse_core,
+    parse_unlogged_checkpoint,
     serialize_bundle,
     serialize_bundles,
     serialize_core,
+    unlogged_checkpoint,
 )
 from seclude.errors import DecodeError, TooLargeError, UsageError
 
@@ -274,12 +276,52 @@ def test_report_data_is_computed_as_documented() -> None:
     digest = hashlib.sha256(CORE_BYTES).digest()
     assert core_digest(CORE_BYTES) == digest
     assert birth_report_data(CORE_BYTES) == hashlib.sha512(b"seclude birth v1\0" + digest).digest()
-    joined = b"\x05nonce" + b"\x00\x03key" + b"\x06worker" + b"\x0aai.example"
-    assert join_report_data(b"nonce", b"key", "worker", "ai.example") == (
+    joined = b"\x05nonce" + b"\x00\x03key" + b"\x06worker" + b"\x0aai.example" + b"\x20" + bytes(range(32))
+    assert join_report_data(b"nonce", b"key", "worker", "ai.example", bytes(range(32))) == (
         hashlib.sha512(b"seclude join v1\0" + joined).digest()
     )
 
 
 def test_join_report_data_does_not_confuse_its_parts() -> None:
-    assert join_report_data(b"ab", b"c", "r", "o") != join_report_data(b"a", b"bc", "r", "o")
-    assert join_report_data(b"a", b"b", "ro", "o") != join_report_data(b"a", b"b", "r", "oo")
+    digest = bytes(32)
+    assert join_report_data(b"ab", b"c", "r", "o", digest) != join_report_data(b"a", b"bc", "r", "o", digest)
+    assert join_report_data(b"a", b"b", "ro", "o", digest) != join_report_data(b"a", b"b", "r", "oo", digest)
+    assert join_report_data(b"a", b"b", "r", "oo", b"d") != join_report_data(b"a", b"b", "r", "o", b"od")
+
+
+def test_each_part_of_what_asks_to_join_is_bound() -> None:
+    parts = (b"nonce", b"key", "worker", "ai.example", bytes(32))
+    others = (b"Nonce", b"Key", "ledger", "bi.example", bytes(31) + b"\1")
+    asked = {join_report_data(*parts)}
+    for place in range(len(parts)):
+        changed = [other if at == place else part for at, (part, other) in enumerate(zip(parts, others, strict=True))]
+        asked.add(join_report_data(*changed))  # type: ignore[arg-type]
+    assert len(asked) == 1 + len(parts)
+
+
+def test_evidence_for_a_birth_is_none_for_a_join() -> None:
+    assert birth_report_data(b"") != join_report_data(b"", b"", "", "", b"")
+
+
+# What dates a core where there is no ledger.
+
+
+def test_a_checkpoint_without_a_ledger_is_encoded_as_documented() -> None:
+    assert unlogged_checkpoint(258) == b"SECLUDE-UNLOGGED\x01" + bytes(6) + b"\x01\x02"
+    for made_at in (0, 258, (1 << 64) - 1):
+        assert parse_unlogged_checkpoint(unlogged_checkpoint(made_at)) == made_at
+
+
+def test_every_truncation_of_a_checkpoint_is_refused() -> None:
+    encoded = unlogged_checkpoint(1 << 63)
+    for cut in range(len(encoded)):
+        with pytest.raises(DecodeError, match="truncated"):
+            parse_unlogged_checkpoint(encoded[:cut])
+
+
+def test_octets_behind_a_checkpoint_and_other_kinds_of_it_are_refused() -> None:
+    encoded = unlogged_checkpoint(7)
+    with pytest.raises(DecodeError, match="1 trailing octets after checkpoint"):
+        parse_unlogged_checkpoint(encoded + b"\0")
+    with pytest.raises(DecodeError, match="not a checkpoint without a ledger of a version known here"):
+        parse_unlogged_checkpoint(encoded.replace(b"UNLOGGED\x01", b"UNLOGGED\x02"))

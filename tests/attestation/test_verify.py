@@ -11,8 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace as replace_fields
 
 from seclude.attestation import simulated
+from seclude.attestation.accept import SimulatedTable
 from seclude.attestation.bundle import (
     Bundle,
     Core,
@@ -21,12 +23,15 @@ from seclude.attestation.bundle import (
     parse_bundle,
     serialize_bundle,
     serialize_core,
+    unlogged_checkpoint,
 )
 from seclude.attestation.evidence import UnverifiedEvidence, parse_evidence, serialize_evidence
-from seclude.attestation.policy import Policy, serialize_join_policy
+from seclude.attestation.joinpolicy import serialize_join_policy
+from seclude.attestation.policy import Demonstration, Policy
 from seclude.attestation.simulated import Report, SignedReport, serialize_body, serialize_report, signed_octets
 from seclude.attestation.slots import Slots, x25519_key_id, xwing_key_id
-from seclude.attestation.verify import Step, TrustedPool, verify_bundle, verify_report
+from seclude.attestation.steps import Step
+from seclude.attestation.verify import TrustedPool, open_evidence, verify_bundle, verify_evidence
 from seclude.errors import ConfigError, EvidenceError, PolicyError, VerificationError
 from seclude.hpke import KEM_X25519, KEM_XWING, PrivateKey
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, serialize_key_configs
@@ -36,6 +41,7 @@ EPOCH = 1_000_000
 START = SLOTS.start(EPOCH)
 NOW = START + 100.5
 ISSUED = START - 500
+MADE = START - 501  # a worker makes the core, then asks for evidence of it
 MAX_AGE = 1800
 MEASUREMENT = bytes(range(32))
 PUBLIC_KEY = PrivateKey.generate(KEM_XWING).public_key
@@ -100,13 +106,18 @@ HARDWARE = Hardware()
 OTHER = Hardware()
 ROOT = HARDWARE.certificate(root=True)
 POLICY = Policy(
-    role="worker",
     origin="ai.example",
     slots=SLOTS,
-    measurements=frozenset({MEASUREMENT}),
-    simulated_roots=(ROOT,),
-    max_evidence_age_seconds=MAX_AGE,
+    document=Demonstration(
+        manifests=(MEASUREMENT.hex(),), max_age_seconds=MAX_AGE, simulated=SimulatedTable(roots=(ROOT,))
+    ),
 )
+
+
+def accepting(*roots: bytes, minimum_firmware: int = 1) -> Policy:
+    """Return the policy with another table for simulated hardware."""
+    table = SimulatedTable(roots=roots or (ROOT,), minimum_firmware=minimum_firmware)
+    return replace(POLICY, document=replace_fields(POLICY.document, simulated=table))
 
 
 def key_configs(*configs: KeyConfig) -> bytes:
@@ -115,7 +126,15 @@ def key_configs(*configs: KeyConfig) -> bytes:
 
 CONFIG = KeyConfig(xwing_key_id(EPOCH), KEM_XWING, PUBLIC_KEY, BOTH)
 CLASSICAL = KeyConfig(x25519_key_id(EPOCH), KEM_X25519, PrivateKey.generate(KEM_X25519).public_key, BOTH)
-CORE = Core("worker", "ai.example", EPOCH, key_configs(CONFIG, CLASSICAL), MEASUREMENT, serialize_join_policy(POLICY))
+CORE = Core(
+    role="worker",
+    origin="ai.example",
+    epoch=EPOCH,
+    key_configs=key_configs(CONFIG, CLASSICAL),
+    manifest_digest=MEASUREMENT,
+    join_policy=serialize_join_policy(POLICY),
+    checkpoint=unlogged_checkpoint(MADE),
+)
 
 
 def make(
@@ -156,6 +175,7 @@ def test_a_good_bundle_passes_twelve_steps_in_order() -> None:
     assert [step.number for step in pool.steps] == list(range(1, 13))
     assert all(step.title and step.found for step in pool.steps)
     assert (pool.core, pool.core_digest, pool.epoch, pool.measurement) == (CORE, DIGEST, EPOCH, MEASUREMENT)
+    assert pool.formats == ("simulated",)
     assert pool.key_configs == (CONFIG,)
     assert pool.expires_at == SLOTS.end(EPOCH)
 
@@ -165,7 +185,12 @@ def test_the_format_step_says_that_it_is_simulated() -> None:
 
 
 def test_every_flipped_bit_of_a_bundle_is_refused() -> None:
+    core = range(
+        GOOD.index(serialize_core(CORE)) * 8, (GOOD.index(serialize_core(CORE)) + len(serialize_core(CORE))) * 8
+    )
     for position in range(len(GOOD) * 8):
+        if position in core and position % 8 != position // 8 % 8:
+            continue  # the core counts by its hash alone until step 9, so one bit of each of its octets is enough
         flipped = bytearray(GOOD)
         flipped[position // 8] ^= 1 << position % 8
         with pytest.raises(VerificationError):
@@ -182,19 +207,39 @@ def test_trailing_octets_are_refused_in_every_layer() -> None:
     assert_stops(1, GOOD + b"\0", "trailing")
     assert_stops(1, serialize_bundle(replace(parsed, core=parsed.core + b"\0")), "trailing")
     assert_stops(2, serialize_bundle(replace(parsed, evidence=parsed.evidence + b"\0")), "trailing")
-    body = parse_evidence(parsed.evidence).body + b"\0"
-    longer = serialize_evidence(UnverifiedEvidence("simulated", body))
-    assert_stops(2, serialize_bundle(replace(parsed, evidence=longer)), "trailing")
 
 
-def test_step_1_refuses_what_nobody_would_check() -> None:
+def test_octets_behind_the_body_of_an_item_are_refused() -> None:
+    parsed = parse_bundle(GOOD)
+    (item,) = parse_evidence(parsed.evidence)
+    longer = serialize_evidence(replace(item, body=item.body + b"\0"))
+    passed: list[Step] = []
+    with pytest.raises(EvidenceError, match="simulated step 1: 1 trailing") as caught:
+        verify_bundle(serialize_bundle(replace(parsed, evidence=longer)), POLICY, NOW, {}, observe=passed.append)
+    assert caught.value.step not in [step.number for step in passed]
+
+
+def test_step_1_refuses_proofs_that_nobody_would_check() -> None:
     assert_stops(1, serialize_bundle(replace(parse_bundle(GOOD), proofs=b"proof")), "proofs of a ledger")
-    assert_stops(1, make(replace(CORE, checkpoint=b"checkpoint")), "proofs of a ledger")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "words"),
+    [
+        (b"", "truncated in head of a checkpoint without a ledger"),
+        (b"a signed checkpoint of a ledger", "not a checkpoint without a ledger of a version known here"),
+        (unlogged_checkpoint(MADE)[:-1], "truncated in made_at"),
+        (unlogged_checkpoint(MADE) + b"\0", "1 trailing octets after checkpoint"),
+    ],
+)
+def test_step_1_refuses_a_checkpoint_that_nobody_would_check(checkpoint: bytes, words: str) -> None:
+    assert_stops(1, make(replace(CORE, checkpoint=checkpoint)), words, kind=EvidenceError)
 
 
 def test_step_2_refuses_other_formats() -> None:
     parsed = parse_bundle(GOOD)
-    evidence = serialize_evidence(UnverifiedEvidence("sev-snp", parse_evidence(parsed.evidence).body))
+    (item,) = parse_evidence(parsed.evidence)
+    evidence = serialize_evidence(UnverifiedEvidence("sev-snp", item.body))
     assert_stops(2, serialize_bundle(replace(parsed, evidence=evidence)), "sev-snp", kind=PolicyError)
 
 
@@ -245,7 +290,7 @@ def test_step_3_holds_certificates_to_their_dates() -> None:
 
 
 def test_step_3_holds_the_root_to_its_dates() -> None:
-    policy = replace(POLICY, simulated_roots=(HARDWARE.certificate(root=True, days=1),))
+    policy = accepting(HARDWARE.certificate(root=True, days=1))
     assert_stops(3, GOOD, "root certificate is valid from", policy=policy)
 
 
@@ -265,7 +310,7 @@ def test_every_flipped_bit_of_a_certificate_is_refused_as_evidence() -> None:
             continue
         # DER parsers forgive the unused bits of the signature; the report's signature does not.
         assert platform.platform_id == simulated.platform_id(HARDWARE.key.public_key())
-        signed = simulated.parse_body(parse_evidence(parse_bundle(GOOD).evidence).body)
+        signed = simulated.parse_body(parse_evidence(parse_bundle(GOOD).evidence)[0].body)
         with pytest.raises(EvidenceError):
             simulated.verify_signature(replace(signed, certificate=bytes(flipped)), platform)
 
@@ -291,13 +336,12 @@ def test_a_certificate_with_serial_number_0_passes() -> None:
     ids=["junk", "platform", "another name", "no CA", "not self-signed"],
 )
 def test_only_a_simulated_root_can_be_pinned_as_one(root: bytes) -> None:
-    with pytest.raises(ConfigError, match="root"):
-        verify(GOOD, policy=replace(POLICY, simulated_roots=(root,)))
+    with pytest.raises(ConfigError, match=r"policy: simulated\.roots\[1\]: a pinned simulated root is not"):
+        accepting(ROOT, root)
 
 
 def test_the_second_of_two_pinned_roots_counts_too() -> None:
-    policy = replace(POLICY, simulated_roots=(OTHER.certificate(root=True), ROOT))
-    assert verify(GOOD, policy=policy).epoch == EPOCH
+    assert verify(GOOD, policy=accepting(OTHER.certificate(root=True), ROOT)).epoch == EPOCH
 
 
 def test_step_4_refuses_a_report_that_another_platform_signed() -> None:
@@ -319,7 +363,7 @@ def test_step_5_refuses_flags_without_meaning() -> None:
 
 
 def test_step_5_refuses_old_firmware() -> None:
-    newer = replace(POLICY, minimum_firmware=2)
+    newer = accepting(minimum_firmware=2)
     assert_stops(5, GOOD, "firmware level 1 is below the minimum of 2", policy=newer, kind=PolicyError)
 
 
@@ -339,6 +383,25 @@ def test_step_7_holds_evidence_to_its_age(age: int, passes: bool) -> None:
         assert_stops(7, bundle, "older than" if age > 0 else "from the future", now=START)
 
 
+@pytest.mark.parametrize(
+    ("age", "passes"), [(MAX_AGE - 1, True), (MAX_AGE, False), (0, True), (-30, True), (-31, False)]
+)
+def test_step_7_holds_the_core_to_its_own_date_too(age: int, passes: bool) -> None:
+    bundle = make(replace(CORE, checkpoint=unlogged_checkpoint(START - age)))
+    if passes:
+        assert verify(bundle, now=START).epoch == EPOCH
+    else:
+        assert_stops(7, bundle, "older than" if age > 0 else "from the future", now=START)
+
+
+def test_fresh_evidence_for_an_old_core_ends_with_the_core() -> None:
+    core = replace(CORE, checkpoint=unlogged_checkpoint(START - MAX_AGE + 200))
+    bundle = make(core, lambda report: replace(report, issued_at=START))
+    assert verify(bundle).expires_at == START + 200
+    assert verify(bundle).steps[6].found.startswith("issued 20")
+    assert_stops(7, bundle, "older than", now=START + 200)
+
+
 def test_step_7_says_a_date_that_no_calendar_holds() -> None:
     assert_stops(7, make(change=lambda report: replace(report, issued_at=(1 << 64) - 1)), "from the future: second")
 
@@ -355,7 +418,7 @@ def test_step_8_refuses_software_that_is_not_accepted() -> None:
     assert_stops(8, bundle, 'measurement 0{64} is not accepted for role "worker"', kind=PolicyError)
 
 
-LAXER = replace(POLICY, simulated_roots=(ROOT, OTHER.certificate(root=True)))
+LAXER = accepting(ROOT, OTHER.certificate(root=True))
 
 
 @pytest.mark.parametrize(
@@ -364,8 +427,11 @@ LAXER = replace(POLICY, simulated_roots=(ROOT, OTHER.certificate(root=True)))
         (replace(CORE, manifest_digest=bytes(32)), "another manifest"),
         (replace(CORE, role="ledger"), 'role "ledger"'),
         (replace(CORE, origin="evil.example"), 'origin "evil.example"'),
-        (replace(CORE, join_policy=serialize_join_policy(LAXER)), "a root that is not pinned"),
-        (replace(CORE, join_policy=serialize_join_policy(replace(POLICY, minimum_firmware=0))), "firmware level 0"),
+        (replace(CORE, join_policy=serialize_join_policy(LAXER)), r"laxer than we are: simulated\.roots"),
+        (
+            replace(CORE, join_policy=serialize_join_policy(accepting(minimum_firmware=0))),
+            r"laxer than we are: simulated\.minimum_firmware",
+        ),
         (replace(CORE, join_policy=b"junk"), "join policy"),
     ],
 )
@@ -440,12 +506,25 @@ def test_only_the_usable_configuration_is_handed_on() -> None:
         assert verify(make(replace(CORE, key_configs=key_configs(*configs)))).key_configs == (CONFIG,)
 
 
-def test_a_report_is_verified_on_its_own_for_a_join() -> None:
+def test_evidence_is_verified_on_its_own_for_a_join() -> None:
     data = bytes(range(64))
     evidence = HARDWARE.evidence(HARDWARE.report(data))
     observed: list[Step] = []
-    report = verify_report(evidence, POLICY, data, NOW, observe=observed.append)
-    assert (report.format, report.measurement, report.firmware) == ("simulated", MEASUREMENT, 1)
+    trusted = verify_evidence(evidence, POLICY, data, NOW, observe=observed.append)
+    (report,) = trusted.reports
+    assert trusted.platform == report
+    assert (report.format, report.measurement, report.firmware) == ("simulated", MEASUREMENT, "level 1")
+    assert (report.bound, report.issued_at, report.measures_manifest) == (data, ISSUED, True)
+    assert trusted.expires_at == ISSUED + MAX_AGE
     assert [step.number for step in observed] == list(range(2, 9))
-    with pytest.raises(EvidenceError, match="binds something else"):
-        verify_report(evidence, POLICY, bytes(64), NOW)
+    with pytest.raises(EvidenceError, match="the simulated report binds something else"):
+        verify_evidence(evidence, POLICY, bytes(64), NOW)
+
+
+def test_evidence_that_is_only_opened_says_nothing_of_its_age_its_use_or_its_software() -> None:
+    strange = replace(HARDWARE.report(bytes(64)), measurement=bytes(32), issued_at=0)
+    opened = open_evidence(HARDWARE.evidence(strange), POLICY, NOW)
+    assert (opened.platform.measurement, opened.platform.issued_at) == (bytes(32), 0)
+    with pytest.raises(PolicyError, match="debug") as caught:
+        open_evidence(HARDWARE.evidence(replace(strange, flags=1)), POLICY, NOW)
+    assert caught.value.step == 5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.platform import create_simulated_platform
+from inference.producers.simulated import create_simulated_platform
 from tests.client.serving import T0, InOrder, Relay
 
 

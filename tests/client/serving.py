@@ -2,26 +2,28 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
+from typing import TypeVar
 
 import msgspec
 
+from bench.simulated import SimulatedHere, simulated_policy
 from inference.answer import EVENTS_FIELDS, run_task
 from inference.chunked import Opening
 from inference.keyring import Keyring
 from inference.open import answer_request, open_request
-from inference.platform import SimulatedPlatform
+from inference.producers.simulated import SimulatedPlatform
 from seclude import bhttp
 from seclude.attestation.bundle import serialize_bundles
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
 from seclude.bhttp_stream import ResponseWriter
 from seclude.client.sdk import Client
-from seclude.client.trust import EvidenceTable, SlotTable, Trust
+from seclude.client.trust import SlotTable, Trust
 from seclude.daemon.answering import answering
 from seclude.daemon.messages import Request, Response, Streamed
 from seclude.daemon.server import Server
@@ -35,11 +37,22 @@ MEASUREMENT = b"m" * 32
 MESSAGES = (Message(sender="Ana", text="hello"),)
 ANSWER = SummarizeResponse("highlights", "hello", (), 1, 1, 1, "none")
 
+T = TypeVar("T")
 Inner = Callable[[bhttp.Request], bhttp.Response]
 
 
 def summary(_request: bhttp.Request) -> bhttp.Response:
     return bhttp.Response(200, (bhttp.Field(b"content-type", b"application/json"),), encode(ANSWER))
+
+
+def at_once(coroutine: Coroutine[object, object, T]) -> T:
+    """Return what comes of a coroutine that waits for nothing, as a birth does whose evidence is made right here."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise AssertionError("it waits for something")
 
 
 @dataclass
@@ -78,22 +91,16 @@ class Relay:
 
     def renew(self) -> None:
         """Make other keys for the same epochs."""
-        policy = Policy(
-            role="worker",
-            origin="a.example",
-            slots=Slots(t0=T0, period_seconds=PERIOD),
-            measurements=frozenset({MEASUREMENT}),
-            simulated_roots=(self.platform.root,),
-            max_evidence_age_seconds=3 * PERIOD,
-        )
-        self.keyring = Keyring(policy, self.platform, MEASUREMENT)
+        document = simulated_policy(self.platform, manifests=(MEASUREMENT,))
+        policy = Policy(origin="a.example", slots=Slots(t0=T0, period_seconds=PERIOD), document=document)
+        self.keyring = Keyring(policy, SimulatedHere(self.platform, MEASUREMENT, self.clock), MEASUREMENT)
         self.bundles()
 
     def bundles(self) -> dict[int, bytes]:
         """Return the bundles of the present epoch and the next, and of the one before where it lived already."""
         now = self.clock()
         for epoch in (0, 1):
-            self.keyring.birth((int(now) - T0) // PERIOD + epoch, now)
+            at_once(self.keyring.birth((int(now) - T0) // PERIOD + epoch, now))
         return {epoch.number: epoch.bundle for epoch in self.keyring.epochs()}
 
     def offer(self, *bundles: bytes) -> None:
@@ -154,10 +161,8 @@ class Relay:
 
 def trusting(platform: SimulatedPlatform, *urls: str, gateway: str | None = None, **pins: object) -> Trust:
     """Return a trust file of these relays, which is right but for `pins`."""
-    root = msgspec.json.decode(msgspec.json.encode(platform.root), type=str)
-    evidence = EvidenceTable(measurements=(MEASUREMENT.hex(),), simulated_roots=(root,), max_age_seconds=3 * PERIOD)
-    evidence = msgspec.structs.replace(evidence, **pins)
-    return Trust("a.example", urls, SlotTable(T0, PERIOD), evidence, gateway=gateway)
+    document = msgspec.structs.replace(simulated_policy(platform, manifests=(MEASUREMENT,)), **pins)
+    return Trust("a.example", urls, SlotTable(T0, PERIOD), document, gateway=gateway)
 
 
 @asynccontextmanager

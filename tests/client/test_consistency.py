@@ -13,9 +13,10 @@ from typing import NoReturn
 
 import pytest
 
-from inference.platform import create_simulated_platform
+from bench.simulated import simulated_evidence
+from inference.producers.simulated import create_simulated_platform
 from seclude.attestation.bundle import Bundle, birth_report_data, core_digest, parse_bundle, serialize_bundle
-from seclude.attestation.verify import Step
+from seclude.attestation.steps import Step
 from seclude.client.consistency import FILE_NAME, MAX_FILES, Sightings
 from seclude.client.offers import Offer
 from seclude.client.sync import SyncClient
@@ -143,7 +144,7 @@ async def test_a_difference_found_ahead_of_time_refuses_the_next_request(
 async def test_other_evidence_for_the_same_core_is_no_difference(relay: Relay, in_order: InOrder) -> None:
     other = relay.twin()
     bundle = parse_bundle(relay.bundles()[NOW])
-    fresh = relay.platform.attest(MEASUREMENT, birth_report_data(bundle.core), time.time() + 1)
+    fresh = simulated_evidence(relay.platform, MEASUREMENT, birth_report_data(bundle.core), time.time() + 1)
     assert fresh != bundle.evidence
     other.offer(serialize_bundle(Bundle(bundle.core, fresh)))
     async with asking(relay, other) as client:

@@ -38,7 +38,7 @@ async def test_one_who_gives_up_takes_nothing_from_the_others(relay: Relay) -> N
 
 async def test_a_refusal_is_everybodys_and_nothing_is_sent(relay: Relay) -> None:
     relay.pause = 0.1
-    async with asking(relay, measurements=("00" * 32,)) as client:
+    async with asking(relay, manifests=("00" * 32,)) as client:
         done = await asyncio.gather(*(client.summarize(MESSAGES) for _ in range(3)), return_exceptions=True)
     assert [(type(each), getattr(each, "step", 0)) for each in done] == [(PolicyError, 8)] * 3
     assert (relay.gets, relay.posts) == (1, [])

@@ -6,8 +6,9 @@ from typing import Annotated
 import pytest
 from msgspec import Meta, Struct
 
-from seclude.daemon.config import MAX_CONFIG_BYTES, Delay, Seconds, load, show
+from seclude.daemon.config import MAX_CONFIG_BYTES, Delay, Seconds, load
 from seclude.errors import ConfigError
+from seclude.toml import render_toml as show
 
 
 class Inner(Struct, frozen=True, forbid_unknown_fields=True):

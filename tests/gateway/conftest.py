@@ -20,8 +20,9 @@ import pytest
 from gateway.duplicates import Duplicates
 from gateway.epochs import Reconciler
 from gateway.link import Link, keep_polling, poll
-from gateway.plan import Birth, Join, Step
+from gateway.plan import Step
 from gateway.pool import Pool, Worker
+from gateway.report import NAMES
 from gateway.route import Gateway
 from inference.join import (
     MAX_PENDING,
@@ -62,7 +63,7 @@ ANSWER = b"an encapsulated answer"
 def new_bundle(epoch: int) -> bytes:
     """Return a bundle with a key that nobody has."""
     config = KeyConfig(x25519_key_id(epoch), 0x0020, os.urandom(32), (SymmetricAlgorithms(1, 1),))
-    core = Core("worker", "origin.invalid", epoch, serialize_key_configs([config]), bytes(32), b"policy")
+    core = Core("worker", "origin.invalid", epoch, serialize_key_configs([config]), bytes(32), b"policy", b"checkpoint")
     return serialize_bundle(Bundle(serialize_core(core), b"evidence"))
 
 
@@ -94,6 +95,8 @@ class FakeWorker:
     ready: bool = True
     reasons: list[str] = field(default_factory=list)
     manifest: str = RELEASE
+    due: bool = False
+    """Whether it wishes to be renewed; it then drains as soon as it is told to."""
     bundles: dict[int, bytes] = field(default_factory=dict)
     behaviour: str = "answer"
     """What happens to POST /ohttp: answer, hang, hang_after_octet, close, close_after_octet, raw, or a status."""
@@ -234,6 +237,11 @@ class FakeWorker:
             case "/pool/keys":
                 self._accept(parse_join_keys(body))
                 return 204, b""
+            case "/pool/retire" if self.due:
+                self.reasons = ["draining"]
+                return 204, b""
+            case "/pool/retire":
+                return 409, b""
         return 404, b""
 
     def _ask_to_join(self, nonce: bytes) -> bytes:
@@ -274,6 +282,7 @@ class FakeWorker:
             "reasons": self.reasons or ([] if epochs else ["no epoch"]),
             "manifest": self.manifest,
             "epochs": epochs,
+            "due": self.due,
         }
 
 
@@ -302,7 +311,7 @@ class Steps:
         self.taken: list[tuple[str, int, str | None]] = []
 
     def stepped(self, step: Step, failure: Exception | None) -> None:
-        name = "birth" if isinstance(step, Birth) else "join" if isinstance(step, Join) else "publish"
+        name = NAMES[type(step)]
         self.taken.append((name, step.worker.index, None if failure is None else type(failure).__name__))
 
 

@@ -533,6 +533,105 @@ async def test_what_is_offered_stays_until_the_next_change(
     assert house.reconciler.seconds_unchanged == pytest.approx(unchanged)
 
 
+# Renewal.
+
+
+def retired(house: House) -> list[int]:
+    """Return how often each worker was told to retire."""
+    return [len(fake.paths("/pool/retire")) for fake in house.fakes]
+
+
+async def come_back(fake: FakeWorker) -> None:
+    """End, and start again, as a worker does that is renewed."""
+    await fake.stop()
+    fake.forget()
+    fake.due, fake.reasons = False, []
+    await fake.start()
+
+
+async def test_workers_that_are_due_are_renewed_one_after_the_other_without_a_gap(build: Build) -> None:
+    house = await build(3)
+    await house.settle()
+    published = offered(house)
+    for fake in house.fakes:
+        fake.due = True
+    for count, fake in enumerate(house.fakes, 1):
+        await house.settle()
+        assert sum(retired(house)) == count, "one at a time"
+        assert retired(house)[count - 1] == 1
+        await house.settle()
+        assert sum(retired(house)) == count, "while one drains nobody else is told"
+        assert house.pool.serves(NOW)
+        await come_back(fake)
+    await house.settle()
+    assert retired(house) == [1, 1, 1]
+    assert births(house) == [1, 0, 0]
+    assert offered(house) == published
+    assert all(fake.bundles == house.fakes[0].bundles for fake in house.fakes)
+    assert [name for name, _, _ in house.steps.taken].count("retire") == 3
+
+
+async def test_a_worker_that_says_it_is_due_and_does_not_go_rests(build: Build) -> None:
+    house = await build(2)
+    await house.settle()
+    house.fakes[0].due = True
+    house.fakes[0].refuse["/pool/retire"] = 204
+    await house.settle()
+    await house.settle()
+    assert retired(house) == [1, 0]
+    assert house.steps.taken[-1] == ("retire", 0, "DecodeError")
+
+
+async def test_a_worker_that_refuses_to_retire_rests_and_serves_on(build: Build) -> None:
+    house = await build(2)
+    await house.settle()
+    house.fakes[0].due = True
+    house.fakes[0].refuse["/pool/retire"] = 409
+    await house.settle()
+    assert house.steps.taken[-1] == ("retire", 0, "RefusedError")
+    assert house.workers[0].status is not None
+    assert house.workers[0].status.ready
+
+
+async def test_a_worker_that_is_gone_as_soon_as_it_was_told_did_what_it_was_asked(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await build(2)
+    await house.settle()
+    retire = house.links[0].retire
+
+    async def retire_and_end() -> None:
+        await retire()
+        await house.fakes[0].stop()
+
+    monkeypatch.setattr(house.links[0], "retire", retire_and_end)
+    for fake in house.fakes:
+        fake.due = True
+    await house.settle()
+    assert house.steps.taken[-1] == ("retire", 0, None)
+    assert retired(house) == [1, 0], "the other one is the last that holds the keys"
+    assert house.pool.serves(NOW)
+
+
+async def test_the_last_worker_that_holds_the_keys_stays(build: Build) -> None:
+    house = await build(2)
+    await house.settle()
+    house.fakes[1].due = True
+    await house.fakes[0].stop()
+    for _ in range(3):
+        await house.settle()
+    assert retired(house) == [0, 0]
+    assert house.pool.serves(NOW)
+
+
+async def test_a_pool_declared_single_renews_nobody(build: Build) -> None:
+    house = await build(1, single=True)
+    house.fakes[0].due = True
+    await house.settle()
+    assert offered(house) is not None
+    assert retired(house) == [0]
+
+
 def test_fake_workers_hold_what_they_say() -> None:
     fake = FakeWorker(bundles={NOW: new_bundle(NOW)})
     assert fake.status()["ready"]

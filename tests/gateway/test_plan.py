@@ -1,10 +1,11 @@
 """The rules by which keys are born, shared and published, each on a pool that is only written down."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from gateway.plan import MAX_DOUBT, Birth, Join, Publish, Step, View, elect, next_step, shortfall
+from gateway.plan import MAX_DOUBT, Birth, Join, Publish, Retire, Step, View, elect, next_step, shortfall
 from gateway.pool import Worker
 from seclude.pool import Held, Status
 
@@ -22,10 +23,11 @@ def worker(
     draining: bool = False,
     polled: bool = True,
     down: bool = False,
+    due: bool = False,
 ) -> Worker:
     epochs = tuple(Held(epoch, core, frozenset({epoch % 256})) for epoch, core in (held or {}).items())
     reasons = ("draining",) if draining else ()
-    status = Status(ready=ready and not draining, reasons=reasons, manifest=manifest, epochs=epochs)
+    status = Status(ready=ready and not draining, reasons=reasons, manifest=manifest, epochs=epochs, due=due)
     return Worker(index, None if down else status, polled=polled)
 
 
@@ -279,3 +281,84 @@ def test_a_birth_in_doubt_holds_up_no_other_slot() -> None:
 def test_workers_that_rest_for_now_do_not_hold_up_the_next_slot() -> None:
     pool = worker(0, {NOW: X}), worker(1, {NOW: X}), worker(2)
     assert next_step(view(*pool, wanted=BOTH, published={NOW: X}, resting={2})) == Birth(pool[0], NOW + 1)
+
+
+# Renewal.
+
+
+KEYS = {NOW: X}
+
+
+def test_a_worker_that_is_due_retires_when_another_holds_every_key() -> None:
+    pool = worker(0, KEYS), worker(1, KEYS, due=True)
+    assert next_step(view(*pool, published=KEYS)) == Retire(pool[1])
+    assert next_step(view(worker(0, KEYS), worker(1, KEYS), published=KEYS)) is None
+
+
+def test_of_several_that_are_due_one_retires_at_a_time() -> None:
+    pool = worker(0, KEYS, due=True), worker(1, KEYS, due=True), worker(2, KEYS, due=True)
+    assert next_step(view(*pool, published=KEYS)) == Retire(pool[0])
+    leaving = worker(0, KEYS, due=True, draining=True)
+    assert next_step(view(leaving, *pool[1:], published=KEYS)) is None
+
+
+def test_until_one_that_retired_is_back_no_other_retires() -> None:
+    """One that ended at once shows as down, as does one that is lost for good and must not hold the others up."""
+    pool = worker(0, down=True), worker(1, KEYS, due=True), worker(2, KEYS)
+    seen = view(*pool, published=KEYS)
+    assert next_step(replace(seen, renewing=True)) is None
+    assert next_step(seen) == Retire(pool[1])
+
+
+def test_while_any_worker_is_on_its_way_out_no_other_retires() -> None:
+    pool = worker(0, KEYS), worker(1, KEYS, due=True), worker(2, draining=True)
+    assert next_step(view(*pool, published=KEYS)) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        worker(0, KEYS, ready=False),
+        worker(0, KEYS, down=True),
+        worker(0, {}, manifest=NEW),
+        worker(0, {NOW - 1: Z}, manifest=NEW),
+    ],
+    ids=["not ready", "down", "without keys", "with other keys"],
+)
+def test_nobody_retires_while_no_other_could_do_its_work(other: Worker) -> None:
+    assert next_step(view(other, worker(1, KEYS, due=True), published=KEYS)) is None
+
+
+def test_who_takes_over_holds_the_keys_of_every_live_slot() -> None:
+    every = {NOW - 1: Z, NOW: X, NOW + 1: Y}
+    for missing in every:
+        some = {epoch: core for epoch, core in every.items() if epoch != missing}
+        pool = worker(0, some, manifest=NEW), worker(1, every, due=True)
+        assert next_step(view(*pool, published=every, wanted=BOTH)) is None
+        other = {**some, missing: "dd" * 32}
+        pool = worker(0, other, manifest=NEW), worker(1, every, due=True)
+        assert next_step(view(*pool, published=every, wanted=BOTH)) is None
+    pool = worker(0, every, manifest=NEW), worker(1, every, due=True)
+    assert next_step(view(*pool, published=every, wanted=BOTH)) == Retire(pool[1])
+
+
+def test_renewal_waits_until_nothing_else_is_to_be_done() -> None:
+    due = worker(0, due=True), worker(1)
+    assert next_step(view(*due)) == Birth(due[0], NOW)
+    joins = worker(0, KEYS, due=True), worker(1, KEYS), worker(2)
+    assert next_step(view(*joins, published=KEYS)) == Join(joins[2], joins[0])
+    publishes = worker(0, KEYS, due=True), worker(1, KEYS)
+    assert next_step(view(*publishes)) == Publish(publishes[0], NOW, X)
+    births = worker(0, KEYS, due=True), worker(1, KEYS)
+    assert next_step(view(*births, published=KEYS, wanted=BOTH)) == Birth(births[0], NOW + 1)
+
+
+def test_a_pool_declared_single_renews_nobody() -> None:
+    pool = worker(0, KEYS, due=True), worker(1, KEYS)
+    assert next_step(view(*pool, published=KEYS, quorum=1)) is None
+
+
+def test_a_worker_that_did_not_retire_when_told_rests_and_another_may() -> None:
+    pool = worker(0, KEYS, due=True), worker(1, KEYS, due=True)
+    assert next_step(view(*pool, published=KEYS, resting={0})) == Retire(pool[1])
+    assert next_step(view(*pool, published=KEYS, resting={0, 1})) is None

@@ -1,6 +1,5 @@
 """What a device, a gateway and a worker must refuse, tried against the running parties."""
 
-import base64
 import time
 import urllib.request
 from collections.abc import AsyncIterator
@@ -10,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from inference.platform import create_simulated_platform
+from inference.producers.simulated import create_simulated_platform
 from seclude import bhttp
+from seclude.attestation.accept import SimulatedTable
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust, load_trust
 from seclude.daemon.answering import answering
@@ -41,9 +41,8 @@ def trust(stack: Running) -> Trust:
 
 
 def pinning(trust: Trust, **changes: object) -> Trust:
-    """Return a trust file whose pins differ."""
-    evidence = msgspec.structs.replace(trust.evidence, **changes)
-    return msgspec.structs.replace(trust, evidence=evidence)
+    """Return a trust file whose policy differs."""
+    return msgspec.structs.replace(trust, policy_document=msgspec.structs.replace(trust.policy_document, **changes))
 
 
 async def ask(trust: Trust, now: float | None = None) -> None:
@@ -66,7 +65,7 @@ def opened_by_workers(stack: Running) -> float:
 async def test_another_measurement_is_refused_at_step_8(stack: Running, trust: Trust) -> None:
     before = opened_by_workers(stack)
     with pytest.raises(PolicyError) as refusal:
-        await ask(pinning(trust, measurements=("00" * 32,)))
+        await ask(pinning(trust, manifests=("00" * 32,)))
     assert refusal.value.step == 8
     assert opened_by_workers(stack) == before
 
@@ -74,7 +73,7 @@ async def test_another_measurement_is_refused_at_step_8(stack: Running, trust: T
 async def test_evidence_under_another_root_is_refused_at_step_3(trust: Trust, tmp_path: Path) -> None:
     root = create_simulated_platform(tmp_path / "platform", time.time()).root
     with pytest.raises(EvidenceError) as refusal:
-        await ask(pinning(trust, simulated_roots=(base64.b64encode(root).decode(),)))
+        await ask(pinning(trust, simulated=SimulatedTable(roots=(root,))))
     assert refusal.value.step == 3
 
 
@@ -94,7 +93,7 @@ async def test_a_pool_with_other_slots_is_refused_at_step_9(trust: Trust) -> Non
 def test_the_command_names_the_step_and_sends_nothing(stack: Running, trust: Trust, tmp_path: Path) -> None:
     before = opened_by_workers(stack)
     other = tmp_path / "trust.toml"
-    other.write_text(stack.trust.read_text().replace(trust.evidence.measurements[0], "00" * 32))
+    other.write_text(stack.trust.read_text().replace(trust.policy_document.manifests[0], "00" * 32))
     done = stack.seclude("summarize", "deploy/demo/chat.txt", "--trust", str(other))
     assert done.returncode == 1
     assert "refused, nothing was sent: step 8" in done.stderr

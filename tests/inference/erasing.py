@@ -4,12 +4,14 @@ It writes each private key of two epochs, one line a key and octet by octet, so 
 the first line of its input it goes past the last slot of the older epoch, at the second it erases everything.
 """
 
+import asyncio
 import sys
 from pathlib import Path
 
+from bench.simulated import SimulatedHere, simulated_policy
 from inference.join import Joiner, Member
 from inference.keyring import Keyring
-from inference.platform import create_simulated_platform
+from inference.producers.simulated import create_simulated_platform
 from seclude.attestation.bundle import parse_bundle, parse_core
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
@@ -31,24 +33,23 @@ def serve(ring: Keyring, now: float) -> None:
             assert opener.open(opened.sealer.seal(b"answer")) == b"answer"
 
 
+async def hold(policy: Policy, attester: SimulatedHere, way: str) -> list[Keyring]:
+    """Return keyrings that hold two epochs: one that they were born in and, on the second way, one that joined it."""
+    rings = [Keyring(policy, attester, MEASUREMENT)]
+    for epoch in (EPOCH, EPOCH + 1):
+        await rings[0].birth(epoch, NOW)
+    if way == "joined":
+        rings.append(Keyring(policy, attester, MEASUREMENT))
+        member, joiner = Member(rings[0]), Joiner(rings[1], attester)
+        joiner.accept(member.admit(await joiner.request(member.nonce(NOW), NOW), NOW), NOW)
+    return rings
+
+
 def main(folder: Path, way: str) -> None:
     """Hold keys, tell them, and erase them when told to."""
     platform = create_simulated_platform(folder, NOW - 86_400)
-    policy = Policy(
-        role="worker",
-        origin="ai.example",
-        slots=SLOTS,
-        measurements=frozenset({MEASUREMENT}),
-        simulated_roots=(platform.root,),
-        max_evidence_age_seconds=1800,
-    )
-    rings = [Keyring(policy, platform, MEASUREMENT)]
-    for epoch in (EPOCH, EPOCH + 1):
-        rings[0].birth(epoch, NOW)
-    if way == "joined":
-        rings.append(Keyring(policy, platform, MEASUREMENT))
-        member, joiner = Member(rings[0]), Joiner(rings[1], platform)
-        joiner.accept(member.admit(joiner.request(member.nonce(NOW), NOW), NOW), NOW)
+    policy = Policy(origin="ai.example", slots=SLOTS, document=simulated_policy(platform))
+    rings = asyncio.run(hold(policy, SimulatedHere(platform, MEASUREMENT, lambda: NOW), way))
     for ring in rings:
         serve(ring, NOW)
     handed_out = [ring.keys(NOW) for ring in rings]

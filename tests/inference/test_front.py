@@ -10,20 +10,32 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.simulated import SimulatedHere, simulated_policy
 from inference.answer import Task
 from inference.chunked import OpenedChunks, Opening
 from inference.front import Front
 from inference.join import Joiner, Member
-from inference.keyring import Keyring
+from inference.keyring import Attests, Keyring
+from inference.lifetime import Lifetime
 from inference.pace import Pace
-from inference.platform import SimulatedPlatform, create_simulated_platform
+from inference.producers.simulated import SimulatedPlatform, create_simulated_platform
 from inference.runner import Runner, stop_if_given_up
 from seclude import bhttp
 from seclude.attestation.bundle import parse_bundle, parse_core
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
 from seclude.daemon.messages import Request, Response, Streamed
-from seclude.errors import BusyError, DecodeError, MediaTypeError, OpenError, PolicyError, ReplayError, UnknownKeyError
+from seclude.errors import (
+    BusyError,
+    DecodeError,
+    EvidenceError,
+    MediaTypeError,
+    OpenError,
+    PolicyError,
+    ReplayError,
+    UnknownKeyError,
+    UpstreamError,
+)
 from seclude.ohttp.chunked import encapsulate_chunked
 from seclude.ohttp.encapsulation import encapsulate_request
 from seclude.ohttp.keyconfig import parse_key_configs
@@ -32,6 +44,7 @@ from seclude.ohttp.media import KEY_BUNDLE, OHTTP_CHUNKED_REQ, OHTTP_REQ, OHTTP_
 NOW = 1_750_000_000.0
 PERIOD = 600
 MEASUREMENT = b"m" * 32
+RENEW_REQUESTS, RENEW_SECONDS = 4, 100.0
 QUESTION = bhttp.serialize_request(bhttp.Request(b"POST", b"https", b"a.example", b"/", (), b"hello"))
 
 
@@ -49,14 +62,30 @@ class Body:
 
 
 @dataclass
+class Ticks:
+    """The clock that measures how long a worker lives."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
 class Bench:
     """One worker on a bench, with the time under our hands."""
 
     front: Front
     keyring: Keyring
     seen: list[str]
+    lifetime: Lifetime
+    ticks: Ticks
     draining: bool = False
     now: float = NOW
+    retired: int = 0
+
+    def retire(self) -> None:
+        self.retired += 1
 
     async def ask(self, method: str, path: str, body: bytes = b"", content_type: str | None = None) -> Response:
         answer = await self.front.handle(Request(method, path, content_type, None, len(body), Body(body)))
@@ -102,31 +131,30 @@ def make(
     measurement: bytes = MEASUREMENT,
     task: Task = echo,
     replay_limit: int = 100,
+    attester: Attests | None = None,
 ) -> Bench:
-    policy = Policy(
-        role="worker",
-        origin="a.example",
-        slots=Slots(t0=0, period_seconds=PERIOD),
-        measurements=frozenset({measurement}),
-        simulated_roots=(platform.root,),
-        max_evidence_age_seconds=3 * PERIOD,
-    )
-    keyring = Keyring(policy, platform, measurement, replay_limit=replay_limit)
-    seen: list[str] = []
+    document = simulated_policy(platform, manifests=(measurement,))
+    policy = Policy(origin="a.example", slots=Slots(t0=0, period_seconds=PERIOD), document=document)
     bench: Bench
-
+    attester = attester or SimulatedHere(platform, measurement, lambda: bench.now)
+    keyring = Keyring(policy, attester, measurement, replay_limit=replay_limit)
+    seen: list[str] = []
+    ticks = Ticks()
+    lifetime = Lifetime(RENEW_REQUESTS, RENEW_SECONDS, ticks)
     front = Front(
         keyring,
         Member(keyring),
-        Joiner(keyring, platform),
+        Joiner(keyring, attester),
         task,
         runner=runner,
         pace=Pace(1024, 0.001),
         observe=lambda result, _seconds: seen.append(result),
         draining=lambda: bench.draining,
         clock=lambda: bench.now,
+        lifetime=lifetime,
+        retire=lambda: bench.retire(),
     )
-    bench = Bench(front, keyring, seen)
+    bench = Bench(front, keyring, seen, lifetime, ticks)
     return bench
 
 
@@ -190,9 +218,115 @@ async def join(member: Bench, joiner: Bench) -> int:
 async def test_other_software_is_not_let_in(worker: Bench, platform: SimulatedPlatform, runner: Runner) -> None:
     await worker.birth(EPOCH)
     stranger = make(platform, runner, b"x" * 32)
-    with pytest.raises(PolicyError):
+    with pytest.raises(EvidenceError, match="binds something else"):
         await join(worker, stranger)
     assert stranger.keyring.epochs() == ()
+
+
+async def test_software_of_another_manifest_is_not_let_in_even_if_its_platform_measured_ours(
+    worker: Bench, platform: SimulatedPlatform, runner: Runner
+) -> None:
+    await worker.birth(EPOCH)
+    stranger = make(platform, runner, b"x" * 32, attester=SimulatedHere(platform, MEASUREMENT, lambda: NOW))
+    with pytest.raises(EvidenceError, match="binds something else"):
+        await join(worker, stranger)
+    assert stranger.keyring.epochs() == ()
+
+
+async def test_births_under_way_at_once_make_one_core(worker: Bench) -> None:
+    bundles = await asyncio.gather(*(worker.birth(EPOCH) for _ in range(3)))
+    assert set(bundles) == {worker.keyring.bundle(EPOCH)}
+
+
+async def test_while_a_platform_takes_its_time_the_worker_answers(platform: SimulatedPlatform, runner: Runner) -> None:
+    class Slow:
+        def __init__(self) -> None:
+            self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+        async def attest(self, report_data: bytes) -> bytes:
+            self.begun.set()
+            await self.go_on.wait()
+            return await SimulatedHere(platform, MEASUREMENT, lambda: NOW).attest(report_data)
+
+    slow = Slow()
+    worker, member = make(platform, runner, attester=slow), make(platform, runner)
+    birth = asyncio.create_task(worker.birth(EPOCH))
+    await slow.begun.wait()
+    assert (await worker.status())["reasons"] == ["no key for the current epoch"]
+    slow.go_on.set()
+    bundle = await birth
+    assert await worker.serve(bundle) == 200
+    await member.birth(EPOCH)
+    assert await join(member, worker) == 204
+
+
+async def test_a_platform_that_does_not_attest_leaves_nothing_behind(
+    platform: SimulatedPlatform, runner: Runner
+) -> None:
+    class Failing:
+        async def attest(self, report_data: bytes) -> bytes:
+            raise UpstreamError("the platform did not attest: no device")
+
+    worker, member = make(platform, runner, attester=Failing()), make(platform, runner)
+    with pytest.raises(UpstreamError):
+        await worker.birth(EPOCH)
+    await member.birth(EPOCH)
+    with pytest.raises(UpstreamError):
+        await join(member, worker)
+    assert (await worker.status())["epochs"] == []
+    assert not worker.keyring.keys(NOW)
+
+
+async def retire(worker: Bench) -> int:
+    return (await worker.ask("POST", "/pool/retire")).status
+
+
+async def test_a_worker_retires_only_when_it_is_due(worker: Bench) -> None:
+    assert (await worker.status())["due"] is False
+    assert await retire(worker) == 409
+    assert worker.retired == 0
+    worker.ticks.now = RENEW_SECONDS
+    assert (await worker.status())["due"] is True
+    assert await retire(worker) == 204
+    assert worker.retired == 1
+
+
+async def test_every_request_that_opens_counts_towards_renewal_and_no_other(worker: Bench, runner: Runner) -> None:
+    bundle = await worker.birth(EPOCH)
+    config = parse_key_configs(parse_core(parse_bundle(bundle).core).key_configs)[0]
+    data, _ = encapsulate_request(config, QUESTION)
+    with pytest.raises(OpenError):
+        await worker.ask("POST", "/ohttp", data[:-1] + bytes([data[-1] ^ 1]), OHTTP_REQ)
+    assert worker.lifetime.served == 0
+    assert await worker.serve(bundle) == 200
+    await settled(runner)
+    sealer, _ = encapsulate_chunked(config)
+    body = sealer.finish(QUESTION)
+    answer = await worker.front.handle(Request("POST", "/ohttp", OHTTP_CHUNKED_REQ, None, len(body), Body(body)))
+    assert isinstance(answer, Streamed)
+    assert b"".join([piece async for piece in answer.pieces])
+    await settled(runner)
+    assert worker.lifetime.served == 2
+    for _ in range(RENEW_REQUESTS - 2):
+        assert await worker.serve(bundle) == 200
+        await settled(runner)
+    assert (await worker.status())["due"] is True
+
+
+async def test_giving_and_taking_keys_is_what_makes_them_shared(
+    worker: Bench, platform: SimulatedPlatform, runner: Runner
+) -> None:
+    joiner = make(platform, runner)
+    with pytest.raises(BusyError, match="no epoch"):
+        await join(worker, joiner)
+    assert [each.lifetime.shared for each in (worker, joiner)] == [False, False]
+    await worker.birth(EPOCH)
+    stranger = make(platform, runner, b"x" * 32)
+    with pytest.raises(EvidenceError):
+        await join(worker, stranger)
+    assert [each.lifetime.shared for each in (worker, stranger)] == [False, False]
+    await join(worker, joiner)
+    assert [each.lifetime.shared for each in (worker, joiner)] == [True, True]
 
 
 async def test_a_join_request_is_good_once(worker: Bench, platform: SimulatedPlatform, runner: Runner) -> None:
@@ -246,6 +380,7 @@ async def test_anything_else_is_not_found(worker: Bench, method: str, path: str)
         ("PUT", "/ohttp", "POST"),
         ("POST", "/pool/status", "GET"),
         ("GET", "/pool/keys", "POST"),
+        ("GET", "/pool/retire", "POST"),
     ],
 )
 async def test_another_method_is_told_which_one_is_right(worker: Bench, method: str, path: str, allowed: str) -> None:

@@ -1,11 +1,12 @@
 """Joining: keys reach the same software under the same roots, once, and nobody and nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from bench.simulated import SimulatedHere, simulated_evidence, simulated_policy
 from inference import join
 from inference.join import (
     MAX_JOIN_KEYS,
@@ -22,7 +23,7 @@ from inference.join import (
     serialize_join_request,
 )
 from inference.keyring import Epoch, Keyring
-from inference.platform import SimulatedPlatform, create_simulated_platform
+from inference.producers.simulated import SimulatedPlatform, create_simulated_platform
 from seclude import hpke
 from seclude.attestation.bundle import MAX_BUNDLE, MAX_EVIDENCE, core_digest, join_report_data, parse_bundle
 from seclude.attestation.policy import Policy
@@ -37,6 +38,7 @@ from seclude.errors import (
     PolicyError,
     ReplayError,
     TooLargeError,
+    UpstreamError,
     VerificationError,
 )
 from seclude.hpke import PrivateKey
@@ -58,7 +60,7 @@ class Worker:
     joiner: Joiner
 
 
-Make = Callable[..., Worker]
+Make = Callable[..., Awaitable[Worker]]
 
 
 @pytest.fixture(scope="module")
@@ -73,43 +75,39 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> SimulatedPlatform:
 
 @pytest.fixture
 def make(platform: SimulatedPlatform) -> Make:
-    def build(
+    async def build(
         measurement: bytes = MEASUREMENT,
         *,
         attester: SimulatedPlatform = platform,
-        roots: tuple[bytes, ...] = (platform.root,),
+        measures: bytes | None = None,
+        trusting: SimulatedPlatform = platform,
         role: str = "worker",
         origin: str = "ai.example",
         births: tuple[int, ...] = (),
     ) -> Worker:
-        policy = Policy(
-            role=role,
-            origin=origin,
-            slots=SLOTS,
-            measurements=frozenset({MEASUREMENT, OTHER_MEASUREMENT}),
-            simulated_roots=roots,
-            max_evidence_age_seconds=1800,
-        )
-        keyring = Keyring(policy, attester, measurement)
+        """Return a worker; `measures` is what its platform states, where that is not its own measurement."""
+        document = simulated_policy(trusting, manifests=(MEASUREMENT, OTHER_MEASUREMENT), role=role)
+        here = SimulatedHere(attester, measures or measurement, lambda: NOW)
+        keyring = Keyring(Policy(origin=origin, slots=SLOTS, document=document), here, measurement)
         for epoch in births:
-            keyring.birth(epoch, min(NOW, SLOTS.start(epoch)))
-        return Worker(keyring, Member(keyring), Joiner(keyring, attester))
+            await keyring.birth(epoch, min(NOW, SLOTS.start(epoch)))
+        return Worker(keyring, Member(keyring), Joiner(keyring, here))
 
     return build
 
 
 @pytest.fixture
-def holder(make: Make) -> Worker:
-    return make(births=(EPOCH - 1, EPOCH, EPOCH + 1))
+async def holder(make: Make) -> Worker:
+    return await make(births=(EPOCH - 1, EPOCH, EPOCH + 1))
 
 
 @pytest.fixture
-def newcomer(make: Make) -> Worker:
-    return make()
+async def newcomer(make: Make) -> Worker:
+    return await make()
 
 
-def test_a_joiner_holds_every_live_epoch_afterwards(holder: Worker, newcomer: Worker) -> None:
-    request = newcomer.joiner.request(holder.member.nonce(NOW), NOW)
+async def test_a_joiner_holds_every_live_epoch_afterwards(holder: Worker, newcomer: Worker) -> None:
+    request = await newcomer.joiner.request(holder.member.nonce(NOW), NOW)
     assert newcomer.joiner.accept(holder.member.admit(request, NOW), NOW) == (EPOCH - 1, EPOCH, EPOCH + 1)
     ours, theirs = newcomer.keyring.keys(NOW), holder.keyring.keys(NOW)
     assert {i: key.private_key.private_bytes() for i, key in ours.items()} == {
@@ -118,54 +116,100 @@ def test_a_joiner_holds_every_live_epoch_afterwards(holder: Worker, newcomer: Wo
     assert newcomer.keyring.bundle(EPOCH) == holder.keyring.bundle(EPOCH)
 
 
-def test_who_joined_can_let_others_in(make: Make, holder: Worker, newcomer: Worker) -> None:
-    newcomer.joiner.accept(holder.member.admit(newcomer.joiner.request(holder.member.nonce(NOW), NOW), NOW), NOW)
-    third = make()
-    request = third.joiner.request(newcomer.member.nonce(NOW), NOW)
+async def test_who_joined_can_let_others_in(make: Make, holder: Worker, newcomer: Worker) -> None:
+    newcomer.joiner.accept(holder.member.admit(await newcomer.joiner.request(holder.member.nonce(NOW), NOW), NOW), NOW)
+    third = await make()
+    request = await third.joiner.request(newcomer.member.nonce(NOW), NOW)
     assert EPOCH in third.joiner.accept(newcomer.member.admit(request, NOW), NOW)
 
 
-def test_expired_epochs_are_not_shared(holder: Worker, newcomer: Worker) -> None:
+async def test_expired_epochs_are_not_shared(holder: Worker, newcomer: Worker) -> None:
     later = SLOTS.end(EPOCH) + 1.0
-    request = newcomer.joiner.request(holder.member.nonce(later), later)
+    request = await newcomer.joiner.request(holder.member.nonce(later), later)
     assert newcomer.joiner.accept(holder.member.admit(request, later), later) == (EPOCH, EPOCH + 1)
 
 
-def test_a_member_without_keys_says_so(make: Make, newcomer: Worker) -> None:
-    member = make().member
+async def test_a_member_without_keys_says_so(make: Make, newcomer: Worker) -> None:
+    member = (await make()).member
     with pytest.raises(BusyError, match="no epoch"):
-        member.admit(newcomer.joiner.request(member.nonce(NOW), NOW), NOW)
+        member.admit(await newcomer.joiner.request(member.nonce(NOW), NOW), NOW)
 
 
-def test_other_software_is_refused(make: Make, holder: Worker) -> None:
-    other = make(OTHER_MEASUREMENT)
+async def test_other_software_is_refused(make: Make, holder: Worker) -> None:
+    other = await make(OTHER_MEASUREMENT)
+    with pytest.raises(EvidenceError, match="binds something else") as caught:
+        holder.member.admit(await other.joiner.request(holder.member.nonce(NOW), NOW), NOW)
+    assert caught.value.step == 6
+
+
+async def test_software_that_binds_our_manifest_is_refused_by_what_its_platform_measured(
+    make: Make, holder: Worker
+) -> None:
+    liar = await make(MEASUREMENT, measures=OTHER_MEASUREMENT)
     with pytest.raises(PolicyError, match=r"measurement 0{64} is not accepted") as caught:
-        holder.member.admit(other.joiner.request(holder.member.nonce(NOW), NOW), NOW)
+        holder.member.admit(await liar.joiner.request(holder.member.nonce(NOW), NOW), NOW)
     assert caught.value.step == 8
 
 
-def test_a_platform_under_another_root_is_refused(make: Make, holder: Worker, stranger: SimulatedPlatform) -> None:
-    other = make(attester=stranger, roots=(stranger.root,))
+async def test_software_of_another_manifest_is_refused_even_if_its_platform_measured_ours(
+    make: Make, holder: Worker
+) -> None:
+    """As on hardware that measures a machine's image, in which several manifests may run."""
+    other = await make(OTHER_MEASUREMENT, measures=MEASUREMENT)
+    with pytest.raises(EvidenceError, match="binds something else") as caught:
+        holder.member.admit(await other.joiner.request(holder.member.nonce(NOW), NOW), NOW)
+    assert caught.value.step == 6
+
+
+@pytest.mark.parametrize("failure", [UpstreamError("no platform"), BusyError("busy")])
+async def test_a_request_without_evidence_leaves_nothing_behind(
+    newcomer: Worker, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    generated: list[PrivateKey] = []
+    generate = PrivateKey.generate
+
+    def noted(kem: int) -> PrivateKey:
+        generated.append(generate(kem))
+        return generated[-1]
+
+    class Failing:
+        async def attest(self, report_data: bytes) -> bytes:
+            raise failure
+
+    monkeypatch.setattr(PrivateKey, "generate", noted)
+    joiner = Joiner(newcomer.keyring, Failing())
+    with pytest.raises(type(failure)):
+        await joiner.request(bytes(32), NOW)
+    assert [key.erased for key in generated] == [True]
+    assert not joiner._pending
+
+
+async def test_a_platform_under_another_root_is_refused(
+    make: Make, holder: Worker, stranger: SimulatedPlatform
+) -> None:
+    other = await make(attester=stranger, trusting=stranger)
     with pytest.raises(EvidenceError, match="pinned root"):
-        holder.member.admit(other.joiner.request(holder.member.nonce(NOW), NOW), NOW)
+        holder.member.admit(await other.joiner.request(holder.member.nonce(NOW), NOW), NOW)
 
 
 @pytest.mark.parametrize(("role", "origin"), [("other", "ai.example"), ("worker", "other.example")])
-def test_evidence_for_another_role_or_origin_is_refused(make: Make, holder: Worker, role: str, origin: str) -> None:
-    other = make(role=role, origin=origin)
+async def test_evidence_for_another_role_or_origin_is_refused(
+    make: Make, holder: Worker, role: str, origin: str
+) -> None:
+    other = await make(role=role, origin=origin)
     with pytest.raises(EvidenceError, match="binds something else"):
-        holder.member.admit(other.joiner.request(holder.member.nonce(NOW), NOW), NOW)
+        holder.member.admit(await other.joiner.request(holder.member.nonce(NOW), NOW), NOW)
 
 
-def test_a_nonce_is_good_once(holder: Worker, newcomer: Worker) -> None:
-    request = newcomer.joiner.request(holder.member.nonce(NOW), NOW)
+async def test_a_nonce_is_good_once(holder: Worker, newcomer: Worker) -> None:
+    request = await newcomer.joiner.request(holder.member.nonce(NOW), NOW)
     holder.member.admit(request, NOW)
     with pytest.raises(ReplayError, match="nonce"):
         holder.member.admit(request, NOW)
 
 
-def test_a_nonce_is_used_up_by_an_attempt_that_fails(holder: Worker, newcomer: Worker) -> None:
-    request = newcomer.joiner.request(holder.member.nonce(NOW), NOW)
+async def test_a_nonce_is_used_up_by_an_attempt_that_fails(holder: Worker, newcomer: Worker) -> None:
+    request = await newcomer.joiner.request(holder.member.nonce(NOW), NOW)
     broken = replace(parse_join_request(request), evidence=b"none")
     with pytest.raises(VerificationError):
         holder.member.admit(serialize_join_request(broken), NOW)
@@ -174,8 +218,8 @@ def test_a_nonce_is_used_up_by_an_attempt_that_fails(holder: Worker, newcomer: W
 
 
 @pytest.mark.parametrize(("later", "passes"), [(NONCE_SECONDS - 0.01, True), (NONCE_SECONDS, False)])
-def test_a_nonce_expires(holder: Worker, newcomer: Worker, later: float, passes: bool) -> None:
-    request = newcomer.joiner.request(holder.member.nonce(NOW), NOW)
+async def test_a_nonce_expires(holder: Worker, newcomer: Worker, later: float, passes: bool) -> None:
+    request = await newcomer.joiner.request(holder.member.nonce(NOW), NOW)
     if passes:
         assert holder.member.admit(request, NOW + later)
     else:
@@ -183,10 +227,10 @@ def test_a_nonce_expires(holder: Worker, newcomer: Worker, later: float, passes:
             holder.member.admit(request, NOW + later)
 
 
-def test_a_nonce_of_another_member_is_refused(make: Make, holder: Worker, newcomer: Worker) -> None:
-    other = make(births=(EPOCH,))
+async def test_a_nonce_of_another_member_is_refused(make: Make, holder: Worker, newcomer: Worker) -> None:
+    other = await make(births=(EPOCH,))
     with pytest.raises(ReplayError, match="not ours"):
-        holder.member.admit(newcomer.joiner.request(other.member.nonce(NOW), NOW), NOW)
+        holder.member.admit(await newcomer.joiner.request(other.member.nonce(NOW), NOW), NOW)
 
 
 def test_the_number_of_nonces_is_bounded_and_expired_ones_make_room(holder: Worker) -> None:
@@ -197,36 +241,36 @@ def test_the_number_of_nonces_is_bounded_and_expired_ones_make_room(holder: Work
     assert holder.member.nonce(NOW + NONCE_SECONDS)
 
 
-def test_evidence_that_is_not_fresh_is_refused(
+async def test_evidence_that_is_not_fresh_is_refused(
     make: Make, holder: Worker, newcomer: Worker, platform: SimulatedPlatform
 ) -> None:
     nonce = holder.member.nonce(NOW)
-    request = parse_join_request(newcomer.joiner.request(nonce, NOW))
-    bound = join_report_data(nonce, request.one_time_key, "worker", "ai.example")
-    stale = platform.attest(MEASUREMENT, bound, NOW - 1800)
+    request = parse_join_request(await newcomer.joiner.request(nonce, NOW))
+    bound = join_report_data(nonce, request.one_time_key, "worker", "ai.example", MEASUREMENT)
+    stale = simulated_evidence(platform, MEASUREMENT, bound, NOW - 1800)
     with pytest.raises(PolicyError, match="older than"):
         holder.member.admit(serialize_join_request(replace(request, evidence=stale)), NOW)
 
 
-def test_a_gateway_cannot_put_its_own_one_time_key(holder: Worker, newcomer: Worker) -> None:
-    request = parse_join_request(newcomer.joiner.request(holder.member.nonce(NOW), NOW))
+async def test_a_gateway_cannot_put_its_own_one_time_key(holder: Worker, newcomer: Worker) -> None:
+    request = parse_join_request(await newcomer.joiner.request(holder.member.nonce(NOW), NOW))
     own = PrivateKey.generate(join.SUITE.kem).public_key
     with pytest.raises(EvidenceError, match="binds something else"):
         holder.member.admit(serialize_join_request(replace(request, one_time_key=own)), NOW)
 
 
-def test_every_flipped_byte_of_a_join_request_is_refused(holder: Worker, newcomer: Worker) -> None:
-    length = len(newcomer.joiner.request(holder.member.nonce(NOW), NOW))
+async def test_every_flipped_byte_of_a_join_request_is_refused(holder: Worker, newcomer: Worker) -> None:
+    length = len(await newcomer.joiner.request(holder.member.nonce(NOW), NOW))
     for position in range(length):
         member = Member(holder.keyring)  # a member takes no request twice, so each attempt has one of its own
-        request = bytearray(newcomer.joiner.request(member.nonce(NOW), NOW))
+        request = bytearray(await newcomer.joiner.request(member.nonce(NOW), NOW))
         request[position] ^= 1 << position % 8
         with pytest.raises((PeerError, VerificationError)):
             member.admit(bytes(request), NOW)
 
 
-def test_every_truncation_of_a_join_request_is_refused(holder: Worker, newcomer: Worker) -> None:
-    request = newcomer.joiner.request(holder.member.nonce(NOW), NOW)
+async def test_every_truncation_of_a_join_request_is_refused(holder: Worker, newcomer: Worker) -> None:
+    request = await newcomer.joiner.request(holder.member.nonce(NOW), NOW)
     for cut in range(len(request)):
         with pytest.raises(DecodeError):
             holder.member.admit(request[:cut], NOW)
@@ -235,28 +279,28 @@ def test_every_truncation_of_a_join_request_is_refused(holder: Worker, newcomer:
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])
-def test_a_nonce_of_another_length_is_refused(newcomer: Worker, length: int) -> None:
+async def test_a_nonce_of_another_length_is_refused(newcomer: Worker, length: int) -> None:
     with pytest.raises(DecodeError, match="nonce"):
-        newcomer.joiner.request(bytes(length), NOW)
+        await newcomer.joiner.request(bytes(length), NOW)
 
 
-def answer(holder: Worker, newcomer: Worker) -> bytes:
-    return holder.member.admit(newcomer.joiner.request(holder.member.nonce(NOW), NOW), NOW)
+async def answer(holder: Worker, newcomer: Worker) -> bytes:
+    return holder.member.admit(await newcomer.joiner.request(holder.member.nonce(NOW), NOW), NOW)
 
 
-def test_every_flipped_byte_of_the_keys_is_refused_and_installs_nothing(make: Make, newcomer: Worker) -> None:
-    holder = make(births=(EPOCH,))
-    for position in range(len(answer(holder, newcomer))):
+async def test_every_flipped_byte_of_the_keys_is_refused_and_installs_nothing(make: Make, newcomer: Worker) -> None:
+    holder = await make(births=(EPOCH,))
+    for position in range(len(await answer(holder, newcomer))):
         holder.member = Member(holder.keyring)
-        keys = bytearray(answer(holder, newcomer))
+        keys = bytearray(await answer(holder, newcomer))
         keys[position] ^= 1 << position % 8
         with pytest.raises((PeerError, VerificationError)):
             newcomer.joiner.accept(bytes(keys), NOW)
         assert newcomer.keyring.epochs() == ()
 
 
-def test_every_truncation_of_the_keys_is_refused(make: Make, newcomer: Worker) -> None:
-    keys = answer(make(births=(EPOCH,)), newcomer)
+async def test_every_truncation_of_the_keys_is_refused(make: Make, newcomer: Worker) -> None:
+    keys = await answer(await make(births=(EPOCH,)), newcomer)
     for cut in range(len(keys)):
         with pytest.raises(DecodeError):
             parse_join_keys(keys[:cut])
@@ -264,59 +308,59 @@ def test_every_truncation_of_the_keys_is_refused(make: Make, newcomer: Worker) -
         parse_join_keys(keys + b"\0")
 
 
-def test_a_one_time_key_is_used_once(holder: Worker, newcomer: Worker) -> None:
-    keys = answer(holder, newcomer)
+async def test_a_one_time_key_is_used_once(holder: Worker, newcomer: Worker) -> None:
+    keys = await answer(holder, newcomer)
     newcomer.joiner.accept(keys, NOW)
     with pytest.raises(ReplayError, match="no such join is under way"):
         newcomer.joiner.accept(keys, NOW)
 
 
-def test_a_one_time_key_is_used_up_by_an_attempt_that_fails(holder: Worker, newcomer: Worker) -> None:
-    keys = answer(holder, newcomer)
+async def test_a_one_time_key_is_used_up_by_an_attempt_that_fails(holder: Worker, newcomer: Worker) -> None:
+    keys = await answer(holder, newcomer)
     with pytest.raises(OpenError):
         newcomer.joiner.accept(keys[:-1] + bytes([keys[-1] ^ 1]), NOW)
     with pytest.raises(ReplayError):
         newcomer.joiner.accept(keys, NOW)
 
 
-def test_joins_that_several_gateways_carry_do_not_disturb_each_other(holder: Worker, newcomer: Worker) -> None:
-    first, second = answer(holder, newcomer), answer(holder, newcomer)
+async def test_joins_that_several_gateways_carry_do_not_disturb_each_other(holder: Worker, newcomer: Worker) -> None:
+    first, second = await answer(holder, newcomer), await answer(holder, newcomer)
     assert newcomer.joiner.accept(second, NOW) == newcomer.joiner.accept(first, NOW)
     with pytest.raises(ReplayError):
         newcomer.joiner.accept(first, NOW)
 
 
-def test_junk_disturbs_no_join(holder: Worker, newcomer: Worker) -> None:
-    keys = answer(holder, newcomer)
+async def test_junk_disturbs_no_join(holder: Worker, newcomer: Worker) -> None:
+    keys = await answer(holder, newcomer)
     with pytest.raises(DecodeError):
         newcomer.joiner.accept(b"junk", NOW)
     newcomer.joiner.accept(keys, NOW)
 
 
-def test_of_too_many_joins_the_oldest_is_given_up(holder: Worker, newcomer: Worker) -> None:
-    answers = [answer(holder, newcomer) for _ in range(MAX_PENDING + 1)]
+async def test_of_too_many_joins_the_oldest_is_given_up(holder: Worker, newcomer: Worker) -> None:
+    answers = [await answer(holder, newcomer) for _ in range(MAX_PENDING + 1)]
     with pytest.raises(ReplayError):
         newcomer.joiner.accept(answers[0], NOW)
     newcomer.joiner.accept(answers[1], NOW)
 
 
-def test_an_answer_that_comes_too_late_is_refused(holder: Worker, newcomer: Worker) -> None:
-    keys = answer(holder, newcomer)
+async def test_an_answer_that_comes_too_late_is_refused(holder: Worker, newcomer: Worker) -> None:
+    keys = await answer(holder, newcomer)
     with pytest.raises(ReplayError, match="too long"):
         newcomer.joiner.accept(keys, NOW + NONCE_SECONDS)
 
 
-def test_an_answer_under_the_nonce_of_another_request_does_not_open(holder: Worker, newcomer: Worker) -> None:
-    first = parse_join_keys(answer(holder, newcomer))
+async def test_an_answer_under_the_nonce_of_another_request_does_not_open(holder: Worker, newcomer: Worker) -> None:
+    first = parse_join_keys(await answer(holder, newcomer))
     nonce = holder.member.nonce(NOW)
-    newcomer.joiner.request(nonce, NOW)
+    await newcomer.joiner.request(nonce, NOW)
     with pytest.raises(OpenError):
         newcomer.joiner.accept(serialize_join_keys(replace(first, nonce=nonce)), NOW)
 
 
-def test_bundles_of_another_pool_cannot_be_swapped_in(make: Make, holder: Worker, newcomer: Worker) -> None:
-    other = make(births=(EPOCH - 1, EPOCH, EPOCH + 1))
-    keys = parse_join_keys(answer(holder, newcomer))
+async def test_bundles_of_another_pool_cannot_be_swapped_in(make: Make, holder: Worker, newcomer: Worker) -> None:
+    other = await make(births=(EPOCH - 1, EPOCH, EPOCH + 1))
+    keys = parse_join_keys(await answer(holder, newcomer))
     bundles = tuple(other.keyring.bundle(epoch) for epoch in (EPOCH - 1, EPOCH, EPOCH + 1))
     with pytest.raises(OpenError):
         newcomer.joiner.accept(serialize_join_keys(replace(keys, bundles=bundles)), NOW)
@@ -324,16 +368,16 @@ def test_bundles_of_another_pool_cannot_be_swapped_in(make: Make, holder: Worker
 
 
 @pytest.mark.parametrize("order", [(1, 0, 2), (0, 0, 1), (2, 1, 0)])
-def test_bundles_in_another_order_are_refused(holder: Worker, newcomer: Worker, order: tuple[int, ...]) -> None:
-    keys = parse_join_keys(answer(holder, newcomer))
+async def test_bundles_in_another_order_are_refused(holder: Worker, newcomer: Worker, order: tuple[int, ...]) -> None:
+    keys = parse_join_keys(await answer(holder, newcomer))
     bundles = tuple(keys.bundles[index] for index in order)
     with pytest.raises(PolicyError, match="ascending"):
         newcomer.joiner.accept(serialize_join_keys(replace(keys, bundles=bundles)), NOW)
 
 
-def forge(newcomer: Worker, nonce: bytes, bundles: tuple[bytes, ...], plaintext: bytes) -> bytes:
+async def forge(newcomer: Worker, nonce: bytes, bundles: tuple[bytes, ...], plaintext: bytes) -> bytes:
     """Seal what a gateway likes: the one-time key is public, so anyone can seal to it."""
-    one_time_key = parse_join_request(newcomer.joiner.request(nonce, NOW)).one_time_key
+    one_time_key = parse_join_request(await newcomer.joiner.request(nonce, NOW)).one_time_key
     info = join._info(nonce, one_time_key, [core_digest(parse_bundle(each).core) for each in bundles])
     enc, context = hpke.setup_sender(join.SUITE, one_time_key, info)
     sealed = context.seal(join._head_of(nonce, bundles), plaintext)
@@ -356,18 +400,18 @@ def keys_of(epoch: Epoch) -> list[PrivateKey]:
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["xwing", "x25519"])
-def test_a_gateway_cannot_hand_out_keys_of_its_own(holder: Worker, newcomer: Worker, index: int) -> None:
+async def test_a_gateway_cannot_hand_out_keys_of_its_own(holder: Worker, newcomer: Worker, index: int) -> None:
     keys = keys_of(next(epoch for epoch in holder.keyring.epochs() if epoch.number == EPOCH))
     keys[index] = PrivateKey.generate(keys[index].kem)
-    forged = forge(newcomer, bytes(32), (holder.keyring.bundle(EPOCH),), all_keys(keys))
+    forged = await forge(newcomer, bytes(32), (holder.keyring.bundle(EPOCH),), all_keys(keys))
     with pytest.raises(EvidenceError, match="does not belong to the core"):
         newcomer.joiner.accept(forged, NOW)
     assert newcomer.keyring.epochs() == ()
 
 
-def test_a_right_key_for_the_wrong_epoch_is_refused(holder: Worker, newcomer: Worker) -> None:
+async def test_a_right_key_for_the_wrong_epoch_is_refused(holder: Worker, newcomer: Worker) -> None:
     epochs = {epoch.number: epoch for epoch in holder.keyring.epochs()}
-    forged = forge(newcomer, bytes(32), (epochs[EPOCH].bundle,), all_keys(keys_of(epochs[EPOCH + 1])))
+    forged = await forge(newcomer, bytes(32), (epochs[EPOCH].bundle,), all_keys(keys_of(epochs[EPOCH + 1])))
     with pytest.raises(EvidenceError, match="does not belong to the core"):
         newcomer.joiner.accept(forged, NOW)
 
@@ -383,34 +427,34 @@ def test_a_right_key_for_the_wrong_epoch_is_refused(holder: Worker, newcomer: Wo
         (one_key(hpke.KEM_X25519, bytes(32)) + b"\0", "trailing"),
     ],
 )
-def test_a_sealed_message_of_another_shape_is_refused(
+async def test_a_sealed_message_of_another_shape_is_refused(
     holder: Worker, newcomer: Worker, plaintext: bytes, words: str
 ) -> None:
-    forged = forge(newcomer, bytes(32), (holder.keyring.bundle(EPOCH),), plaintext)
+    forged = await forge(newcomer, bytes(32), (holder.keyring.bundle(EPOCH),), plaintext)
     with pytest.raises(Error, match=words):
         newcomer.joiner.accept(forged, NOW)
     assert newcomer.keyring.epochs() == ()
 
 
-def test_a_bundle_of_other_software_is_refused(make: Make, newcomer: Worker) -> None:
-    other = make(OTHER_MEASUREMENT, births=(EPOCH,))
+async def test_a_bundle_of_other_software_is_refused(make: Make, newcomer: Worker) -> None:
+    other = await make(OTHER_MEASUREMENT, births=(EPOCH,))
     (epoch,) = other.keyring.epochs()
-    forged = forge(newcomer, bytes(32), (epoch.bundle,), all_keys(keys_of(epoch)))
+    forged = await forge(newcomer, bytes(32), (epoch.bundle,), all_keys(keys_of(epoch)))
     with pytest.raises(PolicyError, match="measurement"):
         newcomer.joiner.accept(forged, NOW)
 
 
-def test_bundles_that_are_past_their_last_slot_are_refused(make: Make, newcomer: Worker) -> None:
-    old = make(births=(EPOCH - 2,))
+async def test_bundles_that_are_past_their_last_slot_are_refused(make: Make, newcomer: Worker) -> None:
+    old = await make(births=(EPOCH - 2,))
     (epoch,) = old.keyring.epochs()
-    forged = forge(newcomer, bytes(32), (epoch.bundle,), all_keys(keys_of(epoch)))
+    forged = await forge(newcomer, bytes(32), (epoch.bundle,), all_keys(keys_of(epoch)))
     with pytest.raises(PolicyError, match="past its end"):
         newcomer.joiner.accept(forged, NOW)
 
 
-def test_the_two_parts_of_a_split_pool_can_become_one(make: Make) -> None:
-    left, right = make(births=(EPOCH,)), make(births=(EPOCH,))
-    assert right.joiner.accept(left.member.admit(right.joiner.request(left.member.nonce(NOW), NOW), NOW), NOW)
+async def test_the_two_parts_of_a_split_pool_can_become_one(make: Make) -> None:
+    left, right = await make(births=(EPOCH,)), await make(births=(EPOCH,))
+    assert right.joiner.accept(left.member.admit(await right.joiner.request(left.member.nonce(NOW), NOW), NOW), NOW)
     assert right.keyring.bundle(EPOCH) == left.keyring.bundle(EPOCH)
 
 
@@ -438,14 +482,15 @@ def test_one_time_keys_that_are_not_usable_are_refused(
 ) -> None:
     nonce, good = holder.member.nonce(NOW), PrivateKey.generate(join.SUITE.kem).public_key
     key = half + good[1184:] if len(half) == 1184 else good[:1184] + half
-    evidence = platform.attest(MEASUREMENT, join_report_data(nonce, key, "worker", "ai.example"), NOW)
+    bound = join_report_data(nonce, key, "worker", "ai.example", MEASUREMENT)
+    evidence = simulated_evidence(platform, MEASUREMENT, bound, NOW)
     with pytest.raises(DecodeError, match="not usable"):
         holder.member.admit(serialize_join_request(JoinRequest(nonce, key, evidence)), NOW)
 
 
 @pytest.mark.parametrize("honest", [True, False])
-def test_a_one_time_key_is_erased_by_the_attempt(holder: Worker, newcomer: Worker, honest: bool) -> None:
-    keys = answer(holder, newcomer)
+async def test_a_one_time_key_is_erased_by_the_attempt(holder: Worker, newcomer: Worker, honest: bool) -> None:
+    keys = await answer(holder, newcomer)
     (pending,) = newcomer.joiner._pending.values()
     try:
         newcomer.joiner.accept(keys if honest else keys[:-1] + bytes([keys[-1] ^ 1]), NOW)

@@ -21,7 +21,7 @@ from inference.main import main
 from tests.running import ROOT
 
 EXAMPLE = (ROOT / "deploy" / "worker.toml").read_text()
-PLACEHOLDER = 'simulated_roots = ["<base64 of root.der>"]'
+PLACEHOLDER = 'roots = ["<base64 of root.der>"]'
 
 
 def worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -58,8 +58,9 @@ def config(folder: Path, tmp_path: Path, before: str, after: str) -> str:
 def test_a_changed_measured_value_is_other_software(folder: Path, tmp_path: Path) -> None:
     done = worker("--config", config(folder, tmp_path, "period_seconds = 600", "period_seconds = 3600"))
     assert done.returncode == 2
-    assert "not the software of" in done.stderr
-    assert "config/measured" in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "seclude-worker: this machine does not hold the software of the manifest: changed: config/measured"
+    )
 
 
 def test_a_missing_manifest_says_how_to_make_one(folder: Path, tmp_path: Path) -> None:
@@ -99,17 +100,13 @@ def test_the_environment_changes_nothing(folder: Path, tmp_path: Path) -> None:
 
 
 def root_line(folder: Path) -> str:
-    return next(
-        line for line in (folder / "worker.toml").read_text().splitlines() if line.startswith("simulated_roots")
-    )
+    return next(line for line in (folder / "worker.toml").read_text().splitlines() if line.startswith("roots"))
 
 
 def test_what_simulate_platform_prints_is_toml_with_its_root(folder: Path, tmp_path: Path) -> None:
     done = worker("simulate-platform", "--out", str(tmp_path / "platform"))
     printed = tomllib.loads(done.stdout)
-    assert printed == {
-        "simulated_roots": [base64.b64encode((tmp_path / "platform" / "root.der").read_bytes()).decode()]
-    }
+    assert printed == {"roots": [base64.b64encode((tmp_path / "platform" / "root.der").read_bytes()).decode()]}
     assert "SIMULATED" in done.stdout
 
 
@@ -126,10 +123,10 @@ def test_what_simulate_platform_prints_is_toml_with_its_root(folder: Path, tmp_p
 def test_a_root_that_is_no_certificate_is_refused_by_name(
     folder: Path, tmp_path: Path, roots: list[str], sentence: str, verb: str
 ) -> None:
-    done = worker(verb, "--config", config(folder, tmp_path, root_line(folder), f"simulated_roots = {roots}"))
+    done = worker(verb, "--config", config(folder, tmp_path, root_line(folder), f"roots = {roots}"))
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("seclude-worker: measured.simulated_roots")
+    assert line.startswith("seclude-worker: measured.policy")
     assert sentence in line
 
 
@@ -139,8 +136,8 @@ def test_a_platform_that_nobody_pins_is_refused(folder: Path, tmp_path: Path) ->
     done = worker("--config", config(folder, tmp_path, str(folder / "platform"), str(other)))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        f"seclude-worker: the root of the platform in {other} is not among measured.simulated_roots, "
-        "so no device and no other worker would believe it"
+        "seclude-worker: no device and no other worker would believe this machine: step 3: "
+        "simulated step 2: the platform certificate is not signed by a pinned root"
     )
 
 
@@ -185,7 +182,8 @@ def test_launch_parameters_change_no_measurement_and_work_as_elsewhere(folder: P
     assert process.returncode == 0
     events = [line.split()[1:4] for line in log.splitlines()]
     assert events == [
-        ["info", "worker", each] for each in ("starting", "simulated", "ready", "stopping", "drained", "stopped")
+        ["info", "worker", each]
+        for each in ("starting", "simulated", "locked_down", "ready", "stopping", "drained", "stopped")
     ]
 
 
@@ -213,7 +211,14 @@ def test_check_config_names_every_problem(folder: Path, tmp_path: Path) -> None:
     broken.write_text('[measured]\norigin = 1\ntypo = 2\n[launch]\nmodel = "x"\n')
     done = worker("check-config", "--config", str(broken))
     assert done.returncode == 2
-    for path in ("measured.origin", "measured.typo", "measured.t0", "launch.platform", "launch.manifest"):
+    for path in (
+        "measured.origin",
+        "measured.typo",
+        "measured.t0",
+        "measured.policy",
+        "launch.manifest",
+        "launch.attestation",
+    ):
         assert f"seclude-worker: {path}: " in done.stderr
 
 
@@ -223,7 +228,16 @@ def test_check_config_names_every_problem(folder: Path, tmp_path: Path) -> None:
         ('origin = "assistant.example"', 'origin = "https://a"', "measured.origin is not a host"),
         ("period_seconds = 600", "period_seconds = 0", "measured.period_seconds: Expected `int` >= 1"),
         ("t0 = 1767225600", "t0 = -1", "measured.t0: Expected `int` >= 0"),
-        ('# role = "worker"', 'role = "Worker"', "measured.role is not a word"),
+        ('role = "worker"', 'role = "Worker"', "measured.role is not a word"),
+        (
+            'purpose = "demonstration"',
+            'purpose = "production"',
+            "measured.policy: Object contains unknown field `simulated`",
+        ),
+        ('purpose = "demonstration"', 'purpose = "trial"', "measured.policy.purpose: Invalid value"),
+        ("[measured.policy]", "renew_requests = 0\n[measured.policy]", "measured.renew_requests: Expected `int` >= 1"),
+        ("[measured.policy]", "renew_minutes = 0\n[measured.policy]", "measured.renew_minutes: Expected `int` >= 1"),
+        ('format = "simulated"', 'format = "imagined"', "launch.attestation.format: Invalid enum value"),
         (
             "[launch]\n",
             '[launch]\nlisten = "0.0.0.0:1"\n',

@@ -32,7 +32,7 @@ def make_keys(key_id: int) -> bytes:
 
 
 def make_bundle(epoch: int, keys: bytes) -> bytes:
-    core = Core("assistant", "ai.example", epoch, keys, bytes(32), b"policy")
+    core = Core("assistant", "ai.example", epoch, keys, bytes(32), b"policy", b"checkpoint")
     return serialize_bundle(Bundle(serialize_core(core), b"evidence", b""))
 
 

@@ -32,6 +32,13 @@ def test_what_is_written_is_read() -> None:
     assert parse_birth(serialize_birth(7)) == 7
 
 
+def test_a_worker_is_due_only_if_it_says_so() -> None:
+    assert not parse_status(json.dumps(GOOD).encode()).due
+    assert parse_status(json.dumps({**GOOD, "due": True}).encode()).due
+    due = Status(True, (), DIGEST, (), due=True)
+    assert parse_status(serialize_status(due)) == due
+
+
 def test_fields_of_later_versions_are_passed_over() -> None:
     assert parse_status(json.dumps({**GOOD, "temperature": 40}).encode()) == parse_status(json.dumps(GOOD).encode())
 
@@ -45,6 +52,8 @@ def test_a_draining_worker_is_known_by_its_reason() -> None:
     [
         {"ready": "yes"},
         {"ready": 1},
+        {"due": 1},
+        {"due": "true"},
         {"reasons": ["x"] * 33},
         {"manifest": DIGEST.upper()},
         {"manifest": DIGEST + "\n"},

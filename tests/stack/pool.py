@@ -3,7 +3,6 @@
 The workers share one SIMULATED platform. Some may be named to the gateway and be started late, or never.
 """
 
-import base64
 import re
 import signal
 import socket
@@ -19,9 +18,11 @@ from typing import Final
 from bench.front import MEASUREMENT, ORIGIN
 from bench.targets import until_ready
 from deploy.party import Party, module
-from inference.platform import create_simulated_platform
+from inference.producers.simulated import create_simulated_platform
+from seclude.attestation.accept import SimulatedTable
+from seclude.attestation.policy import Demonstration
 from seclude.attestation.slots import Slots
-from seclude.client.trust import EvidenceTable, SlotTable, Trust
+from seclude.client.trust import SlotTable, Trust
 from seclude.ohttp.media import GATEWAY_PATH
 from seclude.pool import Message, Status, parse_status
 from tests.running import ROOT
@@ -73,11 +74,7 @@ class FrontPool:
             origin=ORIGIN,
             relays=(f"http://{self.relay.listen}{GATEWAY_PATH}",),
             slots=SlotTable(t0=self.slots.t0, period_seconds=period),
-            evidence=EvidenceTable(
-                measurements=(MEASUREMENT.hex(),),
-                simulated_roots=(base64.b64encode(self.root).decode(),),
-                max_age_seconds=3 * period,
-            ),
+            policy_document=Demonstration(manifests=(MEASUREMENT.hex(),), simulated=SimulatedTable(roots=(self.root,))),
         )
 
     def request_url(self, worker: str) -> str:

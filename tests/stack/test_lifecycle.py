@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,13 +166,18 @@ def test_parties_that_are_down_are_named_in_one_sentence(rough: Running) -> None
 
 def processes_of(state: Path) -> list[int]:
     """Return every process that was started for a state folder, whoever its parent is by now."""
+    return commands_with(state, b"")
+
+
+def commands_with(state: Path, word: bytes) -> list[int]:
+    """Return those of a state folder whose command has a word in it."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if os.fsencode(state) in command and is_alive(int(folder.name)):
+        if os.fsencode(state) in command and word in command and is_alive(int(folder.name)):
             found.append(int(folder.name))
     return found
 
@@ -251,6 +257,9 @@ def test_a_changed_model_ends_its_worker_for_good(single: Running, tmp_path: Pat
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "seclude: no worker is free; try again in a few seconds\n"
     assert not is_ready(single, "gateway")
+    eventually(lambda: not commands_with(single.state, b"inference"), 10, "it is gone, and nobody starts it again")
+    time.sleep(1.0)  # or somebody does
+    assert not commands_with(single.state, b"inference")
     before, addresses = pids(single), addresses_of(single)
     printed = stop_stack(single)  # by SIGINT
     assert "worker-0 ended with status 1; starting it again" in printed

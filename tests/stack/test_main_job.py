@@ -236,7 +236,8 @@ class TestVerify:
         trust = load_trust(stack.trust)
         assert answer["trusted"] is True
         assert (answer["origin"], answer["epoch"]) == (trust.origin, 0)
-        assert answer["measurement"] in trust.evidence.measurements
+        assert answer["measurement"] in trust.policy_document.manifests
+        assert answer["formats"] == ["simulated"]
         assert [step["number"] for step in answer["steps"]] == list(range(1, 13))
         assert all(step["title"] and step["found"] for step in answer["steps"])
 
@@ -264,8 +265,9 @@ class TestTrust:
             ("relays", 'relays = ["http://192.0.2.1/"]', "trust file: relays must be https"),
             ("relays", 'relays = ["https://[::1"]', "trust file: relays must be https"),
             ("period_seconds", "period_seconds = 99999999", "period_seconds is not between"),
-            ("simulated_roots", 'simulated_roots = ["é"]\nx = [', "trust file: evidence.simulated_roots must be"),
-            ("measurements", 'measurements = ["xy"]\nx = [', "trust file: evidence.measurements must be"),
+            ("roots", 'roots = ["é"]\nx = [', "policy: Invalid base64 encoded string"),
+            ("manifests", 'manifests = ["xy"]\nx = [', "policy: Expected `str` matching regex"),
+            ("purpose", 'purpose = "production"', "policy: a production policy cannot accept SIMULATED evidence"),
         ],
     )
     def test_a_broken_one_is_one_sentence(
@@ -273,7 +275,7 @@ class TestTrust:
     ) -> None:
         text = stack.trust.read_text()
         start = text.index(f"{line} =")
-        listed = line in ("relays", "simulated_roots", "measurements")
+        listed = line in ("relays", "roots", "manifests")
         end = text.index("]", start) + 1 if listed else text.index("\n", start)
         broken = tmp_path / "trust.toml"
         broken.write_text(text[:start] + instead.partition("\nx")[0] + text[end:])

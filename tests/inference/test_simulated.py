@@ -4,10 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from inference.platform import KEY_FILE, PLATFORM_FILE, ROOT_FILE, SimulatedPlatform, create_simulated_platform
+from bench.simulated import SimulatedHere, simulated_evidence, simulated_policy
+from inference.producers.simulated import (
+    KEY_FILE,
+    PLATFORM_FILE,
+    ROOT_FILE,
+    SimulatedPlatform,
+    SimulatedProducer,
+    create_simulated_platform,
+)
+from seclude.attestation.evidence import SIMULATED, UnverifiedEvidence, serialize_evidence
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
-from seclude.attestation.verify import verify_report
+from seclude.attestation.verify import verify_evidence
 from seclude.errors import ConfigError, EvidenceError
 
 NOW = 1_700_000_000.0
@@ -16,31 +25,38 @@ DATA = bytes(range(64))
 YEAR = 365 * 86_400
 
 
-def policy(root: bytes) -> Policy:
-    return Policy(
-        role="worker",
-        origin="ai.example",
-        slots=Slots(0, 600),
-        measurements=frozenset({MEASUREMENT}),
-        simulated_roots=(root,),
-        max_evidence_age_seconds=1800,
-    )
+def policy(platform: SimulatedPlatform) -> Policy:
+    document = simulated_policy(platform, manifests=(MEASUREMENT,))
+    return Policy(origin="ai.example", slots=Slots(0, 600), document=document)
 
 
 def test_what_a_loaded_platform_attests_is_verified(tmp_path: Path) -> None:
     created = create_simulated_platform(tmp_path / "new" / "platform", NOW)
     loaded = SimulatedPlatform.load(tmp_path / "new" / "platform")
     assert loaded.root == created.root
-    report = verify_report(loaded.attest(MEASUREMENT, DATA, NOW), policy(created.root), DATA, NOW)
-    assert (report.measurement, report.report_data, report.issued_at) == (MEASUREMENT, DATA, int(NOW))
+    evidence = simulated_evidence(loaded, MEASUREMENT, DATA, NOW)
+    report = verify_evidence(evidence, policy(created), DATA, NOW).platform
+    assert (report.format, report.measurement, report.bound) == (SIMULATED, MEASUREMENT, DATA)
+    assert report.issued_at == int(NOW)
+    assert report.measures_manifest
+
+
+async def test_a_producer_and_one_inside_this_process_make_the_same_evidence(tmp_path: Path) -> None:
+    platform = create_simulated_platform(tmp_path, NOW)
+    producer = SimulatedProducer(platform, MEASUREMENT, lambda: NOW)
+    made = serialize_evidence(UnverifiedEvidence(producer.format, producer.attest(DATA)))
+    assert made == await SimulatedHere(platform, MEASUREMENT, lambda: NOW).attest(DATA)
 
 
 def test_a_platform_certificate_lasts_a_year(tmp_path: Path) -> None:
     platform = create_simulated_platform(tmp_path, NOW)
-    last = NOW + YEAR - 400
-    assert verify_report(platform.attest(MEASUREMENT, DATA, last), policy(platform.root), DATA, last)
-    with pytest.raises(EvidenceError, match="platform certificate is valid from"):
-        verify_report(platform.attest(MEASUREMENT, DATA, NOW + YEAR), policy(platform.root), DATA, NOW + YEAR)
+    for later, passes in ((YEAR - 400, True), (YEAR, False)):
+        evidence = simulated_evidence(platform, MEASUREMENT, DATA, NOW + later)
+        if passes:
+            assert verify_evidence(evidence, policy(platform), DATA, NOW + later)
+        else:
+            with pytest.raises(EvidenceError, match="platform certificate is valid from"):
+                verify_evidence(evidence, policy(platform), DATA, NOW + later)
 
 
 def test_the_key_is_readable_by_its_owner_only(tmp_path: Path) -> None:

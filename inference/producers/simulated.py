@@ -1,20 +1,20 @@
-"""Where evidence comes from: an `Attester`, of which a simulated platform is the one kind so far.
+"""SIMULATED hardware: a platform whose key is a file, which whoever owns the machine can read.
 
-SIMULATED says it plainly: the worker measures itself, and the key that signs is a file which whoever owns the machine
-can read. That shows the format and the flow, and proves nothing against that owner.
+It states the measurement that it is told. That shows the format and the flow, and proves nothing against that owner.
 """
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from seclude.attestation.evidence import SIMULATED, UnverifiedEvidence, serialize_evidence
+from seclude.attestation.evidence import SIMULATED
 from seclude.attestation.simulated import (
     PLATFORM_NAME,
     ROOT_NAME,
@@ -35,14 +35,6 @@ FIRMWARE: Final = 1  # the level that simulated platforms state
 ROOT_DAYS: Final = 3650  # as long as vendors' roots live, in round numbers
 PLATFORM_DAYS: Final = 365
 BACKDATE: Final = timedelta(minutes=5)  # a verifier's clock may be a little behind the one that made the certificates
-
-
-class Attester(Protocol):
-    """A platform that states what runs on it."""
-
-    def attest(self, measurement: bytes, report_data: bytes, now: float) -> bytes:
-        """Return evidence that binds `report_data`; hardware measures by itself and ignores `measurement`."""
-        ...
 
 
 class SimulatedPlatform:
@@ -75,24 +67,38 @@ class SimulatedPlatform:
             raise ConfigError(f"the key and the certificate in {directory} are not of one platform; create another")
         return cls(root, certificate, key)
 
-    def attest(self, measurement: bytes, report_data: bytes, now: float) -> bytes:
-        """Return evidence of the simulated format."""
+    def report(self, measurement: bytes, bound: bytes, now: float) -> bytes:
+        """Return a body of the simulated format that binds 64 octets."""
         report = serialize_report(
             Report(
                 flags=0,
                 firmware=FIRMWARE,
                 platform_id=self._platform_id,
                 measurement=measurement,
-                report_data=report_data,
+                report_data=bound,
                 issued_at=int(now),
             )
         )
         signature = self._key.sign(signed_octets(self._certificate, report))
-        body = serialize_body(SignedReport(self._certificate, report, signature))
-        return serialize_evidence(UnverifiedEvidence(SIMULATED, body))
+        return serialize_body(SignedReport(self._certificate, report, signature))
 
     def __repr__(self) -> str:
         return "<SimulatedPlatform>"
+
+
+class SimulatedProducer:
+    """A simulated platform that was told what runs on it."""
+
+    format: Final = SIMULATED
+
+    def __init__(self, platform: SimulatedPlatform, measurement: bytes, clock: Callable[[], float]) -> None:
+        self._platform = platform
+        self._measurement = measurement
+        self._clock = clock
+
+    def attest(self, bound: bytes) -> bytes:
+        """Return a body that binds 64 octets, dated now."""
+        return self._platform.report(self._measurement, bound, self._clock())
 
 
 def create_simulated_platform(directory: Path, now: float) -> SimulatedPlatform:

@@ -1,0 +1,38 @@
+"""Values as TOML 1.0; reading it is Python's own `tomllib`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+LINE: Final = 80  # characters of an array that stands in one line
+
+
+def render_toml(value: msgspec.Struct, table: str = "") -> str:
+    """Return a Struct as TOML, keys in their order; as the contents of `table` where it is part of another file.
+
+    Keys that hold None are left out. A table without keys stands there: that it does may say something.
+    """
+    lines = [f"[{table}]"] if table else []
+    lines.extend(_lines(msgspec.to_builtins(value, enc_hook=str), table))
+    return "\n".join(lines) + "\n"
+
+
+def _lines(values: Mapping[str, object], table: str) -> Iterator[str]:
+    """Yield the lines of one table: its values first, since a table that follows takes all that comes after it."""
+    for key, value in values.items():
+        if value is not None and not isinstance(value, Mapping):
+            yield f"{key} = {_value(value)}"
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            name = f"{table}.{key}" if table else key
+            yield from ("", f"[{name}]")
+            yield from _lines(value, name)
+
+
+def _value(value: object) -> str:
+    """Return a value; JSON's spelling of strings, numbers and truth values is also TOML's, but for one character."""
+    if isinstance(value, list | tuple):
+        line = ", ".join(map(_value, value))
+        return f"[{line}]" if len(line) < LINE else "[" + "".join(f"\n  {_value(item)}," for item in value) + "\n]"
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
