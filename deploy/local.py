@@ -59,6 +59,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=Path("models/all-minilm-l6-v2"), metavar="DIR")
     parser.add_argument("--relay", default="127.0.0.1:0", metavar="HOST:PORT", help="where devices connect")
     parser.add_argument("--period", type=int, default=PERIOD_SECONDS, metavar="SECONDS", help="length of an epoch")
+    parser.add_argument(
+        "--renew-requests", type=int, metavar="N", help="start a worker anew after so many (default: as worker.toml)"
+    )
     arguments = parser.parse_args(argv)
     if arguments.workers < 1:
         parser.error("--workers must be at least 1")
@@ -73,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         workers=arguments.workers,
         model=arguments.model,
         period_seconds=arguments.period,
+        renew_requests=arguments.renew_requests,
         relay_listen=arguments.relay,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )

@@ -45,6 +45,8 @@ class Stack:
     workers: int
     model: Path
     period_seconds: int = PERIOD_SECONDS
+    renew_requests: int | None = None
+    """After how many a worker is started anew; None leaves it as it is."""
     relay_listen: str = "127.0.0.1:0"
     wrap: Wrap = untapped
     say: Callable[[str], None] = lambda _: None
@@ -130,6 +132,7 @@ class Stack:
                 f'origin = "{ORIGIN}"',
                 f"t0 = {self.t0}",
                 f"period_seconds = {self.period_seconds}",
+                *([] if self.renew_requests is None else [f"renew_requests = {self.renew_requests}"]),
                 *self._memory_lines(),
                 "",
                 render_policy_document(self._policy(), "measured.policy"),

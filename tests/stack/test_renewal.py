@@ -1,0 +1,44 @@
+"""Workers are started anew after so many requests, one after the other, and nobody notices."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import Running, start_stack, stop_stack
+from tests.stack.conftest import Load, events, eventually, wait_until_whole
+
+REQUESTS = 40  # each worker is due after 30 to 40 of them
+
+
+@pytest.fixture
+def renewing(model: Path, tmp_path: Path) -> Iterator[Running]:
+    running = start_stack(tmp_path / "state", "--workers", "2", "--renew-requests", str(REQUESTS))
+    yield running
+    stop_stack(running)
+
+
+@pytest.mark.timeout(180)
+async def test_no_request_fails_while_every_worker_is_renewed(renewing: Running) -> None:
+    wait_until_whole(renewing)
+    before = {worker: renewing.pid(worker) for worker in ("worker-0", "worker-1")}
+    load = Load(renewing)
+    async with load.running_on(per_second=12):
+        await asyncio.to_thread(
+            eventually, lambda: all(renewed(renewing, worker) for worker in before), 90, "every worker is renewed"
+        )
+        await asyncio.to_thread(wait_until_whole, renewing)
+    assert load.failed == []
+    assert load.answered >= REQUESTS
+    assert {worker: renewing.pid(worker) for worker in before} != before
+    for worker in before:
+        told = events(renewing, worker)
+        assert told.count("retiring") >= 1
+        assert "crashed" not in told
+
+
+def renewed(running: Running, worker: str) -> bool:
+    """Whether a worker was told to retire, ended in good order, and is ready again."""
+    told = events(running, worker)
+    return "retiring" in told and "ready" in told[told.index("retiring") :]
