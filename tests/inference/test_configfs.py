@@ -1,6 +1,7 @@
 """Reports through configfs-tsm: on an object that behaves as the kernel does, and by system calls on real files."""
 
 import errno
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -22,10 +23,12 @@ from inference.producers.configfs import (
     parse_certificate_table,
 )
 from seclude.attestation import snp, tdx
-from seclude.attestation.accept import SnpTable, SnpTcb
+from seclude.attestation.accept import SnpTable, SnpTcb, TdxTable
 from seclude.attestation.steps import Steps
+from seclude.attestation.tdx_collateral import Collateral
 from seclude.attestation.tdx_quote import serialize_pem_chain
 from seclude.errors import BusyError, ConfigError, DecodeError, UpstreamError
+from tests.attestation import tdx_signer
 from tests.attestation.snp_signer import NOW, Amd
 from tests.inference.fake_tsm import MAX_INBLOB, SEV_GUEST, TDX_GUEST, FakeTsm, certificate_table, fail
 from tests.vectors import vector
@@ -481,6 +484,34 @@ def test_a_quote_goes_with_the_collateral_of_a_file(tmp_path: Path) -> None:
     assert evidence.quote == quote
     assert evidence.collateral.tcb_info.document.startswith(b'{"id":"TDX"')
     assert evidence.collateral.pck_crl
+
+
+def test_a_quote_over_what_was_asked_is_evidence_that_the_verifier_accepts(tmp_path: Path) -> None:
+    intel = tdx_signer.Intel()
+    (tmp_path / "collateral.json").write_text(in_json(intel.collateral()))
+    asked = bytes(reversed(DATA))
+    fake = FakeTsm(lambda inblob, _: (intel.quote(report={"report_data": inblob}), b""), provider=TDX_GUEST)
+    body = TdxProducer(make(fake)[0], tmp_path).attest(asked)
+    report = tdx.verify(body, TdxTable(), tdx_signer.NOW, Steps(tdx.TITLES), roots=intel.roots)
+    assert report.bound == asked
+
+
+def in_json(collateral: Collateral) -> str:
+    """Return collateral as an operator's tools get it from Intel's service or a cache of it."""
+    info, identity = collateral.tcb_info, collateral.qe_identity
+    return json.dumps(
+        {
+            "root_ca_crl": collateral.root_crl.hex(),
+            "pck_crl": collateral.pck_crl.hex(),
+            "pck_crl_issuer_chain": serialize_pem_chain(collateral.pck_crl_chain).decode(),
+            "tcb_info": info.document.decode(),
+            "tcb_info_signature": info.signature.hex(),
+            "tcb_info_issuer_chain": serialize_pem_chain(info.chain).decode(),
+            "qe_identity": identity.document.decode(),
+            "qe_identity_signature": identity.signature.hex(),
+            "qe_identity_issuer_chain": serialize_pem_chain(identity.chain).decode(),
+        }
+    )
 
 
 @pytest.mark.parametrize("content", [b"{}", b"\xff", b""])
