@@ -59,7 +59,7 @@ from tests.audit.ground import EPOCH, MADE, MANIFEST, NOW, born, core_of, policy
 from tests.client.serving import ANSWER, MESSAGES, T0, Relay, asking
 
 CHIPS = ("00" * 64,)
-FLOORS: dict[SnpProduct, SnpTcb] = {"genoa": SnpTcb(), "turin": SnpTcb()}
+FLOORS: dict[SnpProduct, SnpTcb] = {"genoa": SnpTcb(snp=1), "turin": SnpTcb(snp=1)}
 
 
 def production() -> Production:
