@@ -8,6 +8,7 @@ measures; listen; lock the process down; only then make or take over keys, and l
 import asyncio
 import hashlib
 import os
+import secrets
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,8 @@ EVENTS: Final = {
 }
 WORDS: Final = frozenset({FORWARD, BACK})
 NOT_LOCKED: Final = "not locked down yet"
-SELF_REPORT_DATA: Final = hashlib.sha512(b"seclude self v1\x00").digest()  # what a worker asks of its own platform
+SELF_LABEL: Final = b"seclude self v1\x00"  # what a worker asks of its own platform is neither a birth nor a join
+SELF_NONCE_BYTES: Final = 32
 CHECK_SECONDS: Final = 5.0  # how long an expired key may outlive its slot while no request asks for keys
 SPARE_INFLIGHT: Final = 64  # room for status polls and joins beside a full load of requests
 
@@ -138,10 +140,12 @@ async def _own_policy(policy: Policy, attester: Attests, now: float) -> Policy:
     """Return the join policy with what this worker's own platform measures, which is all that it lets in.
 
     It learns that from evidence about itself, verified as a device would: so a machine that nobody would believe is
-    refused here, before it makes a key.
+    refused here, before it makes a key. A nonce keeps out evidence of another machine, which would make that one's
+    software its own. The helper hands it on: where a machine's image is measured, it is in that image with the worker.
     """
+    report_data = hashlib.sha512(SELF_LABEL + secrets.token_bytes(SELF_NONCE_BYTES)).digest()
     try:
-        evidence = open_evidence(await attester.attest(SELF_REPORT_DATA), policy, now)
+        evidence = open_evidence(await attester.attest(report_data), policy, report_data, now)
     except VerificationError as exc:
         raise ConfigError(f"no device and no other worker would believe this machine: step {exc.step}: {exc}") from exc
     except Error as exc:

@@ -17,7 +17,7 @@ Steps 2 to 8 are `verify_evidence`, which members of a pool use on whoever asks 
 format, in that format's own order (`formats.py`). The clock comes in as `now`, in seconds since 1970.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
 from types import MappingProxyType
@@ -155,12 +155,15 @@ def verify_evidence(
     return _verify_evidence(evidence, policy, report_data, now, Steps(TITLES, observe), None)
 
 
-def open_evidence(evidence: bytes, policy: Policy, now: float) -> TrustedEvidence:
-    """Return what evidence says of the machine it is from (steps 2 to 5): nothing of its age, its use, its software.
+def open_evidence(evidence: bytes, policy: Policy, report_data: bytes, now: float) -> TrustedEvidence:
+    """Return what evidence says of the machine it is from (steps 2 to 6), whatever software that runs.
 
-    A worker learns from it what its own platform measures.
+    A worker learns from it what its own platform measures; the report data must be fresh, for nothing else dates it.
     """
-    reports = tuple(_verify_items(evidence, policy, now, Steps(TITLES)))
+    steps = Steps(TITLES)
+    reports = tuple(_verify_items(evidence, policy, now, steps))
+    with steps.step(6):
+        _check_bound(reports, report_data)
     return TrustedEvidence(reports, min(report.expires_at for report in reports))
 
 
@@ -177,9 +180,7 @@ def _verify_evidence(
 ) -> TrustedEvidence:
     reports = tuple(_verify_items(evidence, policy, now, steps))
     with steps.step(6) as found:
-        for report in reports:
-            if not compare_digest(report.bound, bound_by(report.format, report_data)):
-                raise EvidenceError(f"the {report.format} report binds something else than what came with it")
+        _check_bound(reports, report_data)
         found.append(f"report data {report_data.hex()[:32]}...")
     with steps.step(7) as found:
         dates = [made_at, *(report.issued_at for report in reports)]
@@ -225,6 +226,12 @@ def _choose_tables(items: tuple[UnverifiedEvidence, ...], policy: Policy) -> lis
     for name in sorted(given - additions.keys()):
         raise PolicyError(f'evidence of format "{name}" comes beside it, and nothing here would judge it')
     return [(first, platforms[first.format]), *((item, additions[item.format]) for item in others)]
+
+
+def _check_bound(reports: Iterable[TrustedReport], report_data: bytes) -> None:
+    for report in reports:
+        if not compare_digest(report.bound, bound_by(report.format, report_data)):
+            raise EvidenceError(f"the {report.format} report binds something else than what came with it")
 
 
 def _check_age(issued_at: int, policy: Policy, now: float) -> None:

@@ -356,14 +356,16 @@ def test_without_the_root_of_the_tests_that_gpu_is_refused(monkeypatch: pytest.M
 # What else is made of them.
 
 
-def test_evidence_that_is_opened_shows_each_item_and_judges_none_of_what_they_bind() -> None:
-    old = replace(HARDWARE.report(bytes(64)), issued_at=0)
+def test_evidence_that_is_opened_shows_each_item_and_holds_each_to_what_it_binds() -> None:
+    old = replace(HARDWARE.report(DATA), issued_at=0)
     (item,) = parse_evidence(HARDWARE.evidence(old, HARDWARE.certificate(start=NOW - 86_400)))
-    opened = open_evidence(serialize_evidence(item, quote()), BOTH, NOW)
+    opened = open_evidence(serialize_evidence(item, quote()), BOTH, DATA, NOW)
     assert [report.format for report in opened.reports] == [SIMULATED, TPM]
     assert opened.expires_at == min(report.expires_at for report in opened.reports)
     with pytest.raises(PolicyError, match='"tpm" must come'):
-        open_evidence(serialize_evidence(item), BOTH, NOW)
+        open_evidence(serialize_evidence(item), BOTH, DATA, NOW)
+    with pytest.raises(EvidenceError, match="the simulated report binds"):
+        open_evidence(serialize_evidence(item, quote()), BOTH, bytes(64), NOW)
 
 
 def test_every_flipped_octet_of_two_items_is_refused() -> None:

@@ -521,10 +521,17 @@ def test_evidence_is_verified_on_its_own_for_a_join() -> None:
         verify_evidence(evidence, POLICY, bytes(64), NOW)
 
 
-def test_evidence_that_is_only_opened_says_nothing_of_its_age_its_use_or_its_software() -> None:
+def test_evidence_that_is_only_opened_says_nothing_of_its_age_or_its_software() -> None:
     strange = replace(HARDWARE.report(bytes(64)), measurement=bytes(32), issued_at=0)
-    opened = open_evidence(HARDWARE.evidence(strange), POLICY, NOW)
+    opened = open_evidence(HARDWARE.evidence(strange), POLICY, bytes(64), NOW)
     assert (opened.platform.measurement, opened.platform.issued_at) == (bytes(32), 0)
     with pytest.raises(PolicyError, match="debug") as caught:
-        open_evidence(HARDWARE.evidence(replace(strange, flags=1)), POLICY, NOW)
+        open_evidence(HARDWARE.evidence(replace(strange, flags=1)), POLICY, bytes(64), NOW)
     assert caught.value.step == 5
+
+
+def test_evidence_of_another_machine_does_not_open_as_ones_own() -> None:
+    """Its software would become that which a worker lets in."""
+    with pytest.raises(EvidenceError, match="binds something else") as caught:
+        open_evidence(HARDWARE.evidence(HARDWARE.report(bytes(64))), POLICY, bytes(range(64)), NOW)
+    assert caught.value.step == 6

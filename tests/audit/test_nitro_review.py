@@ -12,7 +12,7 @@ from inference.producers.simulated import SimulatedPlatform
 from seclude import hpke
 from seclude.attestation import nitro
 from seclude.attestation.accept import NitroTable
-from seclude.attestation.bundle import birth_report_data
+from seclude.attestation.bundle import birth_report_data, parse_bundle
 from seclude.attestation.cbor import Key, Value, parse_item, serialize_item
 from seclude.attestation.evidence import NITRO, TrustedReport, UnverifiedEvidence
 from seclude.attestation.policy import Policy, Production
@@ -101,7 +101,8 @@ def test_nitro_04_measurements_come_from_what_the_hardware_signed(trusted_module
             verify_bundle(bundle(trusted_module, core, pcrs=pcrs(**changed)), policy, NOW, {})
         assert caught.value.step == 8
     evidence = bundle(trusted_module, core, pcrs=pcrs(pcr1=b"\x77" * 48))
-    launched = open_evidence(evidence[evidence.index(b"SECLUDE-EVIDENCE") : -4], policy, NOW).platform.measurement
+    bound = birth_report_data(parse_bundle(evidence).core)
+    launched = open_evidence(parse_bundle(evidence).evidence, policy, bound, NOW).platform.measurement
     own = policy.for_launch({NITRO: launched})
     assert verify_bundle(evidence, own, NOW, {}).measurement == launched
     with pytest.raises(PolicyError):
