@@ -186,10 +186,11 @@ def _retire(view: View) -> Retire | None:
         if worker.state is State.READY and all(worker.holds(epoch, core) for epoch, core in view.elected.items())
     ]
     for worker in view.workers:
-        if worker.status is None or not worker.status.due or worker.index in view.resting:
+        if worker.status is None or not worker.status.due:
             continue
-        if any(other is not worker for other in able):
-            return Retire(worker)
+        # The first is everybody's choice: another gateway may have told one that this one could not reach.
+        free = worker.index not in view.resting and any(other is not worker for other in able)
+        return Retire(worker) if free else None
     return None
 
 

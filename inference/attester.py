@@ -27,9 +27,13 @@ RETRY_SECONDS: Final = 2
 SEND_BUFFER: Final = 2 * MAX_EVIDENCE
 
 
+Helper = tuple[subprocess.Popen[bytes], socket.socket]
+"""The process, and the socket by which it is asked."""
+
+
 def start_helper(
     arguments: Sequence[str], environment: Mapping[str, str] = ENVIRONMENT, *, within: float = START_SECONDS
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
+) -> Helper:
     """Start the helper with these arguments, and return when it can attest; raises `ConfigError`.
 
     It gets an interpreter as isolated as the worker's, and one descriptor. Whoever calls this keeps the process, so
@@ -79,8 +83,8 @@ class Attester:
     @property
     def has_ended(self) -> bool:
         """Whether the helper is gone, so that no more evidence comes."""
-        if self._outstanding:
-            return False  # what comes then is read by whoever waits for it
+        if self._lock.locked():
+            return False  # what comes now is read by whoever waits for it
         try:
             return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:

@@ -5,17 +5,19 @@ changed word is other software to every device. `[launch]` says only where thing
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from inference.pace import Pace
 from seclude.attestation.bundle import check_names
 from seclude.attestation.policy import Policy, PolicyDocument
 from seclude.attestation.policy import problems as policy_problems
 from seclude.attestation.slots import MAX_PERIOD_SECONDS, MAX_T0, Slots
 from seclude.daemon.command import DaemonConfig, listening_problems
 from seclude.ohttp.chunked import MAX_CHUNK
+
+if TYPE_CHECKING:
+    from inference.pace import Pace
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -46,8 +48,10 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return msgspec.json.encode(self, order="sorted")
 
     @property
-    def pace(self) -> Pace:
+    def pace(self) -> "Pace":
         """Return how streamed answers leave."""
+        from inference.pace import Pace  # the launch reads a configuration before anything of the worker runs
+
         return Pace(self.chunk_bytes, self.tick_milliseconds / 1000)
 
     def join_policy(self) -> Policy:

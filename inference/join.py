@@ -172,10 +172,27 @@ class Joiner:
         except BaseException:
             key.erase()
             raise
+        self.erase_expired(now)
+        self._drop(nonce)  # that a nonce comes twice is the gateway's doing
+        if len(self._pending) >= MAX_PENDING:
+            self._drop(next(iter(self._pending)))
         self._pending[nonce] = _Pending(key, now + NONCE_SECONDS)
-        if len(self._pending) > MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
         return serialize_join_request(JoinRequest(nonce, key.public_key, evidence))
+
+    def erase_expired(self, now: float) -> None:
+        """Erase the one-time keys of joins that took too long: what was sealed to them may have been kept."""
+        for nonce in [nonce for nonce, pending in self._pending.items() if now >= pending.expires]:
+            self._drop(nonce)
+
+    def erase(self) -> None:
+        """Erase every one-time key."""
+        for nonce in list(self._pending):
+            self._drop(nonce)
+
+    def _drop(self, nonce: bytes) -> None:
+        pending = self._pending.pop(nonce, None)
+        if pending is not None:
+            pending.one_time_key.erase()
 
     def accept(self, join_keys: bytes, now: float) -> tuple[int, ...]:
         """Install the keys of the third message, all or none, and return their epochs.
@@ -185,9 +202,11 @@ class Joiner:
         """
         message = parse_join_keys(join_keys)
         pending = self._pending.pop(message.nonce, None)
-        if pending is None or now >= pending.expires:
+        if pending is None:
             raise ReplayError("no such join is under way here, or it took too long")
         try:
+            if now >= pending.expires:
+                raise ReplayError("no such join is under way here, or it took too long")
             pools = self._verify(message.bundles, now)
             private_keys = _open(message, pools, pending)
         finally:

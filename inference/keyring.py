@@ -28,8 +28,17 @@ from seclude.attestation.bundle import (
 from seclude.attestation.joinpolicy import serialize_join_policy
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import KEY_IDS
-from seclude.attestation.verify import TrustedPool
-from seclude.errors import BusyError, EvidenceError, PolicyError, UnknownKeyError, UsageError
+from seclude.attestation.verify import TrustedPool, open_evidence
+from seclude.errors import (
+    BusyError,
+    DecodeError,
+    EvidenceError,
+    PolicyError,
+    UnknownKeyError,
+    UpstreamError,
+    UsageError,
+    VerificationError,
+)
 from seclude.hpke import PrivateKey
 from seclude.ohttp.encapsulation import HeldKey
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, parse_key_configs, serialize_key_configs
@@ -221,6 +230,13 @@ class Keyring:
             raise PolicyError(f"this core of epoch {pool.epoch} was given up here, or too many were")
         return Epoch(pool.epoch, pool.core_digest, taken.bundle, keys, ReplaySet(self._replay_limit))
 
+    def _check_own(self, evidence: bytes, report_data: bytes, now: float) -> None:
+        """Refuse evidence that no device would believe: what is published for a slot stays there."""
+        try:
+            open_evidence(evidence, self.policy, report_data, now)
+        except (DecodeError, VerificationError) as exc:
+            raise UpstreamError(f"the platform gave evidence that nobody would believe: {exc}") from exc
+
     async def _make(self, epoch: int, now: float) -> Epoch:
         keys = tuple(_generate(kem, key_id(epoch)) for kem, key_id in KEY_IDS.items())
         core = serialize_core(
@@ -236,6 +252,7 @@ class Keyring:
         )
         try:
             evidence = await self._attester.attest(birth_report_data(core))
+            self._check_own(evidence, birth_report_data(core), now)
         except BaseException:
             for key in keys:
                 key.private_key.erase()

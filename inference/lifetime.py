@@ -37,8 +37,8 @@ class Lifetime:
 
     @property
     def overdue(self) -> bool:
-        """Whether it has waited too long for the word, and may go without harm."""
-        return self.shared and self._lived() >= 2.0
+        """Whether it has waited too long for the word, and others most likely have its keys."""
+        return self.shared and self._lived() >= 1.0 + self._part
 
     def _lived(self) -> float:
         """Return how much of its life has passed; 1 is the whole of what was set."""

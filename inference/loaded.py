@@ -118,5 +118,5 @@ def _below_import_root(name: str, module: ModuleType, file: Path) -> str:
 
 def starts_code(pth: Path) -> bool:
     """Say whether a `.pth` file has a line that `site` runs; the others only name folders."""
-    lines = pth.read_bytes().splitlines()
+    lines = pth.read_bytes().splitlines() if pth.is_file() else []
     return any(line.lstrip(b"\xef\xbb\xbf").startswith((b"import ", b"import\t")) for line in lines)

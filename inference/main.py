@@ -5,15 +5,13 @@ import base64
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from inference.attester import start_helper
 from inference.config import WorkerConfig, problems
 from inference.isolate import isolate
-from inference.manifest import render_manifest
-from inference.warmup import load_tasks
-from inference.watch import collect_and_watch
-from inference.worker import EVENTS, WORDS, serve
 from seclude.daemon.command import CHECK_CONFIG, Command, show
 from seclude.daemon.lifecycle import run
 from seclude.daemon.log import Log
@@ -62,14 +60,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         isolate("inference", given)
         if flags.command == MANIFEST:
             return _manifest(flags.out, config)
-        log = Log("worker", events=EVENTS, words=WORDS, text=config.launch.log_text)
-        return run(lambda stop: serve(config, flags.config, stop, log, flags.announce), uvloop=False, log=log)
+        return _serve(flags, config)
 
     return command.run(given, act)
 
 
+def _serve(flags: argparse.Namespace, config: WorkerConfig) -> int:
+    """Let the helper measure what is launched, and only then import and run the rest of the worker."""
+    helper = start_helper([*config.launch.attestation.arguments(), "--launch", str(flags.config)])
+    from inference.worker import EVENTS, WORDS, serve
+
+    log = Log("worker", events=EVENTS, words=WORDS, text=config.launch.log_text)
+    return run(lambda stop: serve(config, helper, stop, log, flags.announce), uvloop=False, log=log)
+
+
 def _manifest(out: Path | None, config: WorkerConfig) -> int:
     """Print or write the manifest of exactly what `serve` would run."""
+    from inference.manifest import render_manifest
+    from inference.warmup import load_tasks
+    from inference.watch import collect_and_watch
+
+    import_module("inference.worker")  # what the manifest is of
     load_tasks(Path(config.launch.model), config.measured.model_threads)
     manifest, watch = collect_and_watch(config.measured.canonical(), Path(config.launch.model))
     watch.close()

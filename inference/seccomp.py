@@ -137,8 +137,9 @@ def allowed(process: int, python: tuple[int, int]) -> tuple[Rule, ...]:
     ]
     if python >= SENDMSG_SINCE:
         # asyncio writes with it from then on. It can hand on what is open, which the other side could have been sent
-        # octet by octet; recvmsg(2), by which a file could come in, stays refused.
-        rules.append(Rule("sendmsg"))
+        # octet by octet; recvmsg(2), by which a file could come in, stays refused. Without flags, or MSG_FASTOPEN would
+        # connect a listener that was shut down. An address in it counts on a datagram socket only, and none is open.
+        rules.append(Rule("sendmsg", (Check(2, INT, 0),)))
     return tuple(rules)
 
 

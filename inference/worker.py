@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
-from inference.attester import Attester, start_helper
+from inference.attester import Attester, Helper
 from inference.clock import BACK, FORWARD, WorkerClock, boot_seconds
 from inference.config import WorkerConfig
 from inference.front import MAX_BODY, Front
@@ -60,10 +60,10 @@ CHECK_SECONDS: Final = 5.0  # how long an expired key may outlive its slot while
 SPARE_INFLIGHT: Final = 64  # room for status polls and joins beside a full load of requests
 
 
-async def serve(config: WorkerConfig, path: Path, stop: Stop, log: Log, descriptor: int | None) -> int:
-    """Run one worker until `stop`, or until one of its files changes; `path` is where its configuration stands."""
+async def serve(config: WorkerConfig, helper: Helper, stop: Stop, log: Log, descriptor: int | None) -> int:
+    """Run one worker until `stop`, or until one of its files changes; `helper` has measured its launch."""
     measured, launch = config.measured, config.launch
-    helper, connection = start_helper([*launch.attestation.arguments(), "--launch", str(path)])
+    process, connection = helper
     attester = Attester(connection)
     task = load_tasks(Path(launch.model), measured.model_threads)
     manifest, watch = collect_and_watch(measured.canonical(), Path(launch.model))
@@ -76,11 +76,12 @@ async def serve(config: WorkerConfig, path: Path, stop: Stop, log: Log, descript
     asyncio.get_running_loop().add_reader(watch.fileno(), _end_on_change, watch, keyring, log)
     metrics = WorkerMetrics(lambda: len(keyring.epochs()))
     lifetime = Lifetime(measured.renew_requests, 60.0 * measured.renew_minutes, boot_seconds)
+    joiner = Joiner(keyring, attester)
     runner = Runner(measured.tasks_at_once, max(0, measured.max_inflight - measured.tasks_at_once))
     front = Front(
         keyring,
         Member(keyring),
-        Joiner(keyring, attester),
+        joiner,
         metrics.timing(task),
         runner=runner,
         pace=measured.pace,
@@ -101,16 +102,17 @@ async def serve(config: WorkerConfig, path: Path, stop: Stop, log: Log, descript
     metrics.watch(server, lambda: runner.busy)
     renewal = Renewal(metrics, log, [] if launch.tls is None else [lambda: _refuse_renewal(log)])
     admin = Admin(metrics.registry, gate.reasons)
-    keep = [lambda: _look_after(keyring, clock, lifetime, attester, stop, log)]
+    keep = [lambda: _look_after(keyring, joiner, clock, lifetime, attester, stop, log)]
     try:
         lock = partial(gate.lock, log, lock_memory=measured.lock_memory)
         await serve_until_stop(server, admin, launch, stop, log, descriptor, keep, renewal, lock)
     finally:
         runner.close()
         keyring.erase()
+        joiner.erase()
         watch.close()
         attester.close()
-        helper.returncode = 0  # it ends with the socket, and a locked process may not wait for it
+        process.returncode = 0  # it ends with the socket, and a locked process may not wait for it
     return 0
 
 
@@ -175,11 +177,18 @@ def _refuse_renewal(log: Log) -> None:
 
 
 async def _look_after(
-    keyring: Keyring, clock: WorkerClock, lifetime: Lifetime, attester: Attester, stop: Stop, log: Log
+    keyring: Keyring,
+    joiner: Joiner,
+    clock: WorkerClock,
+    lifetime: Lifetime,
+    attester: Attester,
+    stop: Stop,
+    log: Log,
 ) -> None:
     """Drop keys at the end of their time even while nobody asks for any, look at the host's clock, and end in time.
 
-    A worker without its helper could make no more keys and join no pool: it ends in good order, to be started anew.
+    A worker without its helper could make no more keys and join no pool, and one that followed a clock too far ahead
+    has no slot left that anybody else is in: both end in good order, to be started anew.
     """
     moved: str | None = None
     while True:
@@ -188,14 +197,18 @@ async def _look_after(
         if moved is not None and moved != before:
             log.event("clock_moved", direction=moved)
         now = clock()
+        joiner.erase_expired(now)
+        lost = False
         if keyring.policy.slots.have_begun(now):
             keyring.erase_expired(now)
+            held = {epoch.number for epoch in keyring.epochs()}
+            lost = moved == BACK and keyring.policy.slots.epoch_at(now) not in held
         if stop.requested:
             continue
         if attester.has_ended:
             log.event("helper_ended")
             stop.request()
-        elif lifetime.overdue:
+        elif lost or lifetime.overdue:
             _retire(stop, log)
 
 

@@ -358,7 +358,8 @@ def test_a_pool_declared_single_renews_nobody() -> None:
     assert next_step(view(*pool, published=KEYS, quorum=1)) is None
 
 
-def test_a_worker_that_did_not_retire_when_told_rests_and_another_may() -> None:
+def test_while_a_worker_that_did_not_retire_when_told_rests_no_other_does() -> None:
+    """Two gateways of one pool choose alike, so that they do not send both of its workers away."""
     pool = worker(0, KEYS, due=True), worker(1, KEYS, due=True)
-    assert next_step(view(*pool, published=KEYS, resting={0})) == Retire(pool[1])
-    assert next_step(view(*pool, published=KEYS, resting={0, 1})) is None
+    assert next_step(view(*pool, published=KEYS, resting={0})) is None
+    assert next_step(view(*pool, published=KEYS, resting={1})) == Retire(pool[0])

@@ -72,11 +72,11 @@ def test_it_is_overdue_after_twice_as_much_and_only_where_its_keys_are_shared(
 ) -> None:
     life = Lifetime(REQUESTS, SECONDS, ticks)
     life.shared = shared
-    life.served = max(0, served - 1)
-    ticks.now += max(0.0, seconds - 0.01)
+    life.served = int(0.87 * served)  # the spread takes at most a quarter of one life off the two
+    ticks.now += 0.87 * seconds
     assert (life.due, life.overdue) == (True, False)
     life.served = served
-    ticks.now += 0.02
+    ticks.now += 0.13 * seconds + 0.01
     assert (life.due, life.overdue) == (True, shared), "a key that nobody else holds would be lost"
 
 

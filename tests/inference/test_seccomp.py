@@ -170,6 +170,7 @@ def test_of_an_int_the_other_half_of_the_register_counts_for_nothing(machine: st
 def test_messages_with_descriptors_are_for_a_python_that_writes_with_them(machine: str) -> None:
     assert answer(machine, "sendmsg", python=OLD) == REFUSE
     assert answer(machine, "sendmsg", python=NEW) == ALLOW
+    assert answer(machine, "sendmsg", 3, 0, 0x20000000, python=NEW) == REFUSE, "MSG_FASTOPEN connects a shut listener"
 
 
 def test_a_rule_for_a_call_that_the_machine_lacks_is_left_out(machine: str) -> None:
