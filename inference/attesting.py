@@ -7,8 +7,8 @@ Each is one message on the one socket that the helper inherits (AF_UNIX, SOCK_SE
 the other, ends at the first that has another length, and ends with the worker: at the end of the socket, and by the
 signal that the kernel sends when the worker dies. Its first answer comes unasked: READY, or why it cannot start.
 
-It is also the measured launch (`launch.py`): before the worker loads what opens and answers, the helper hashes every file
-of the manifest, and lets a TPM take down what is launched. The worker goes on when the helper is READY.
+It is also the measured launch (`launch.py`): before the worker loads what opens and answers, the helper hashes every
+file of the manifest, and lets a TPM take down what is launched. The worker goes on when the helper is READY.
 
 Nothing here must be trusted. Hardware signs, and devices verify what it signed; a helper that lies can only refuse.
 The one exception is a TPM's word on what was launched: it is worth what booted before it, and this program is of that.
