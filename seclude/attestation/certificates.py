@@ -38,6 +38,7 @@ KNOWN: Final = frozenset(
 
 # What a certificate that parses lazily may raise when it is looked into.
 BROKEN: Final = (
+    KeyError,  # of an extension that names a TLS feature which nobody knows
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -84,6 +85,7 @@ def load_certificate(der: bytes, name: str) -> x509.Certificate:
             # The parser forgives a BIT STRING of the signature that leaves out last bits which are zero.
             whole = der.endswith(b"\x00" + certificate.signature)
             exact = whole and certificate.public_bytes(Encoding.DER) == der
+            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc  # a date may be none, as of year 0
     except BROKEN:
         raise EvidenceError(f"the {name} certificate is not a certificate") from None
     if not exact:

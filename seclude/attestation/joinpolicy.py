@@ -58,11 +58,12 @@ def parse_join_policy(data: bytes) -> Policy:
     try:
         document = msgspec.json.decode(text, type=kind)
         policy = Policy(origin=origin, slots=Slots(t0=t0, period_seconds=period_seconds), document=document)
+        canonical = serialize_join_policy(policy)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise DecodeError("the document of the join policy does not have its form") from None
     except ConfigError as exc:
         raise DecodeError(f"join {exc}") from exc
-    if serialize_join_policy(policy) != data:
+    if canonical != data:
         raise DecodeError("the join policy is not in its one encoding")
     return policy
 

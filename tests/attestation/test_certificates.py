@@ -304,6 +304,11 @@ def test_a_critical_extension_that_is_not_known_is_refused_wherever_it_is(place:
     assert verify(chain(*links)).root == "root of tests"
 
 
+def test_an_extension_that_the_parser_stumbles_over_is_refused() -> None:
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.5.5.7.1.24"), bytes.fromhex("3003020100"))
+    refuse("has extensions that are not well formed", chain(ROOT, MIDDLE, replace(LEAF, others=[odd])))
+
+
 # Dates.
 
 
