@@ -37,7 +37,7 @@ from seclude.attestation.bundle import (
 from seclude.attestation.evidence import NVIDIA, TrustedReport, UnverifiedEvidence, bound_by, parse_evidence
 from seclude.attestation.formats import Progress, verify_item
 from seclude.attestation.joinpolicy import parse_join_policy, verify_join_policy
-from seclude.attestation.policy import Policy
+from seclude.attestation.policy import Policy, PolicyDocument
 from seclude.attestation.slots import KEY_IDS, in_words
 from seclude.attestation.steps import Observer, Step, Steps
 from seclude.errors import ConfigError, EvidenceError, PolicyError, UnknownKeyError
@@ -199,7 +199,7 @@ def _verify_evidence(
 def _verify_items(evidence: bytes, policy: Policy, now: float, steps: Steps) -> list[TrustedReport]:
     """Run the steps of every item, and put what they found under steps 2 to 5."""
     with Steps(TITLES).step(2):  # which has passed when the bodies decode as well
-        chosen = _choose_tables(parse_evidence(evidence), policy)
+        chosen = choose_tables(parse_evidence(evidence), policy.document)
     passed = [Progress(item.format) for item, _ in chosen]
     reports: list[TrustedReport] = []
     try:
@@ -214,9 +214,14 @@ def _verify_items(evidence: bytes, policy: Policy, now: float, steps: Steps) -> 
     return reports
 
 
-def _choose_tables(items: tuple[UnverifiedEvidence, ...], policy: Policy) -> list[tuple[UnverifiedEvidence, Table]]:
-    """Pair each item with the table that judges it; the rest must be exactly what has to come beside the first."""
-    platforms, additions = policy.document.platforms(), policy.document.additions()
+def choose_tables(
+    items: tuple[UnverifiedEvidence, ...], document: PolicyDocument
+) -> list[tuple[UnverifiedEvidence, Table]]:
+    """Pair each item with the table that judges it; the rest must be exactly what has to come beside the first.
+
+    Raises `PolicyError`, without the number of a step.
+    """
+    platforms, additions = document.platforms(), document.additions()
     first, *others = items
     if first.format not in platforms:
         raise PolicyError(f'evidence of format "{first.format}" is not accepted')

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from seclude.attestation.accept import NitroTable, NvidiaTable, SnpTable, SnpTcb, Table, TdxTable
-from seclude.attestation.bundle import birth_report_data, core_digest, parse_core, parse_unlogged_checkpoint
+from seclude.attestation.bundle import Core, birth_report_data, core_digest, parse_core, parse_unlogged_checkpoint
 from seclude.attestation.evidence import (
     NITRO,
     NVIDIA,
@@ -33,9 +33,11 @@ from seclude.attestation.policy import PolicyDocument, Production, problems
 from seclude.attestation.policytext import convert_policy_document
 from seclude.attestation.slots import in_words
 from seclude.attestation.steps import Step
-from seclude.client.evidencefile import MAX_FILE, read_items
+from seclude.attestation.verify import choose_tables, verify_bundle
+from seclude.client.evidencefile import MAX_FILE, Exhibit, read_exhibits
 from seclude.client.policywords import explain_policy
 from seclude.client.render import render_step
+from seclude.client.trust import Trust, parse_trust
 from seclude.errors import ConfigError, EvidenceError, PolicyError
 
 # What is asked of evidence where no policy is given: that it is genuine. A TPM's and a simulated platform's roots are
@@ -49,6 +51,11 @@ GENUINE: Final[dict[str, Table]] = {
     NITRO: NitroTable(),
     NVIDIA: NvidiaTable(),
 }
+VENDORS: Final = "by the vendor's rules; name a policy with --policy to judge its use"
+NOT_JUDGED: Final = (
+    "and of a platform that this policy accepts; not judged: its age, and a core's origin, slot and join policy. "
+    "A key bundle is judged whole where --policy names a trust file"
+)
 FORMATS: Final = (SEV_SNP, TDX, NITRO, TPM, NVIDIA, SIMULATED)
 
 
@@ -76,28 +83,62 @@ def show_evidence(arguments: argparse.Namespace) -> None:
     """Verify a file of evidence and print each step; raises `VerificationError` at the first that fails."""
     now = time.time() if arguments.at is None else arguments.at
     policy = None if arguments.policy is None else _load_policy(arguments.policy, whole=False)
+    trust = None if arguments.policy is None else _load_trust(arguments.policy)
     chain = [_read(path) for path in arguments.chain]
     collateral = None if arguments.collateral is None else _read(arguments.collateral)
-    core, items = read_items(_read(arguments.file), arguments.format, chain, collateral)
-    shown: list[dict[str, object]] = []
+    exhibits = read_exhibits(_read(arguments.file), arguments.format, chain, collateral)
     say: Callable[[str], None] = (lambda _line: None) if arguments.json else print
     say(f"judged as of {in_words(int(now))}")
-    report_data = None if core is None else birth_report_data(core)
-    for item in items:
+    shown = []
+    for exhibit in exhibits:
+        shown.append(_show(exhibit, policy, now, say))
+        if exhibit.bundle is not None and trust is not None:  # which says all that a device asks
+            verify_bundle(exhibit.bundle, trust.policy(), now, {}, neighbours=len(exhibits) > 1)
+    whole = trust is not None and all(exhibit.bundle is not None for exhibit in exhibits)
+    judged = "as a device with this trust file judges it" if whole else NOT_JUDGED if policy else VENDORS
+    if arguments.json:
+        _print_json(genuine=True, at=now, judged=judged, exhibits=shown)
+    else:
+        print(f"\ngenuine, {judged}")
+
+
+def _show(exhibit: Exhibit, policy: PolicyDocument | None, now: float, say: Callable[[str], None]) -> dict[str, object]:
+    """Verify one thing that a file shows, as far as the policy alone can judge it; return what was found."""
+    core = None if exhibit.core is None else parse_core(exhibit.core)
+    report_data = None if exhibit.core is None else birth_report_data(exhibit.core)
+    if exhibit.whole and policy is not None:
+        try:
+            chosen = choose_tables(exhibit.items, policy)
+        except PolicyError as exc:
+            raise PolicyError(str(exc), step=2) from exc
+    else:
+        chosen = [(item, _table(item, policy)) for item in exhibit.items]
+    items: list[dict[str, object]] = []
+    for item, table in chosen:
         say(f"\n{item.format}{': SIMULATED hardware, which proves no machine' if item.format == SIMULATED else ''}")
         steps: list[Step] = []
-        report = verify_item(item, _table(item, policy), now, partial(_note, steps, say))
+        report = verify_item(item, table, now, partial(_note, steps, say))
         facts = dict(_facts(report, policy, report_data))
+        if core is not None and report.measures_manifest and report.measurement != core.manifest_digest:
+            raise EvidenceError("the core names another manifest than was measured", step=9)
         for name, value in facts.items():
             say(f"    {name}: {value}")
-        shown.append({"format": item.format, "steps": steps, **facts})
-    about = {} if core is None else _about(core)
+        items.append({"format": item.format, "steps": steps, **facts})
+    if exhibit.core is None or core is None:
+        return {"items": items}
+    if policy is not None:
+        _check_core(core, policy)
+    about = _about(exhibit.core, core)
     for name, fact in about.items():
         say(f"{name}: {fact}")
-    if arguments.json:
-        _print_json(genuine=True, at=now, items=shown, **about)
-    else:
-        print("\ngenuine" + ("" if policy else ", by the vendor's rules; name a policy with --policy to judge its use"))
+    return {"items": items, **about}
+
+
+def _check_core(core: Core, policy: PolicyDocument) -> None:
+    if core.manifest_digest.hex() not in policy.manifests:
+        raise PolicyError(f"manifest {core.manifest_digest.hex()} is not accepted by this policy", step=9)
+    if core.role != policy.role:
+        raise PolicyError(f'the core is for role "{core.role}", not "{policy.role}"', step=9)
 
 
 def fill_policy(verb: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
@@ -181,8 +222,7 @@ def _measurements(policy: PolicyDocument, format_name: str) -> tuple[str, ...]:
     return found
 
 
-def _about(encoded: bytes) -> dict[str, object]:
-    core = parse_core(encoded)
+def _about(encoded: bytes, core: Core) -> dict[str, object]:
     return {
         "core": core_digest(encoded).hex(),
         "role": core.role,
@@ -206,6 +246,14 @@ def _load_policy(path: Path, *, whole: bool) -> PolicyDocument:
     if found := list(problems(document, own=own)):
         raise ConfigError("\n".join(f"policy: {problem}" for problem in found))
     return document
+
+
+def _load_trust(path: Path) -> Trust | None:
+    """Return the trust file that a file is, if it is one."""
+    try:
+        return parse_trust(_read(path).decode())
+    except ConfigError:
+        return None
 
 
 def _purpose(document: PolicyDocument) -> str:

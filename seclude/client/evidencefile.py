@@ -7,14 +7,15 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from seclude.attestation import nvidia, snp, tdx
-from seclude.attestation.bundle import BUNDLE_HEAD, parse_bundle
-from seclude.attestation.certificates import MAX_CHAIN, load_certificate
+from seclude.attestation.bundle import BUNDLE_HEAD, BUNDLES_HEAD, parse_bundle, parse_bundles
+from seclude.attestation.certificates import BROKEN, MAX_CHAIN, load_certificate
 from seclude.attestation.evidence import (
     EVIDENCE_HEAD,
     NITRO,
@@ -30,7 +31,8 @@ from seclude.attestation.tdx_collateral import Collateral, collateral_from_json
 from seclude.errors import ConfigError
 
 MAX_FILE: Final = 1 << 20  # octets; the largest file of evidence, a list of bundles, has a few hundred KiB
-ARMOUR: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s+([A-Za-z0-9+/=\s]+?)-----END \1-----")
+MAX_PART: Final = 0xFFFF  # octets of a report or a quote in a body; the largest takes a quarter of it
+ARMOUR: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([A-Za-z0-9+/=\s]+)-----END \1-----")
 HEXADECIMAL: Final = re.compile(rb"\s*(?:[0-9a-fA-F]{2}\s*){16,}")
 
 # How vendors' own files begin.
@@ -40,20 +42,41 @@ NITRO_DOCUMENT: Final = re.compile(rb"\xd2?\x84\x44\xa1\x01\x38\x22", re.DOTALL)
 NVIDIA_REPORT: Final = re.compile(rb"\x11\xe0", re.DOTALL)
 
 
-def read_items(
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One thing that a file shows, not verified."""
+
+    items: tuple[UnverifiedEvidence, ...]
+    whole: bool
+    """Whether these are all the items that there are; a vendor's own file is one of perhaps several."""
+    bundle: bytes | None = None
+    core: bytes | None = None
+    """What the evidence is for, where the file is a key bundle."""
+
+
+def read_exhibits(
     data: bytes, format_name: str | None, chain: Sequence[bytes], collateral: bytes | None
-) -> tuple[bytes | None, tuple[UnverifiedEvidence, ...]]:
-    """Return the core that a file's evidence is for, where the file has one, and the items of its evidence.
+) -> list[Exhibit]:
+    """Return what is in a file: a key bundle, a list of them as relays serve it, evidence, or a vendor's own file.
 
     `chain` are the contents of files with certificates, `collateral` is what the vendor published to judge the platform
     by: AMD's revocation list, or Intel's collateral as JSON. Raises `ConfigError` for a file that is none of these.
     """
-    if data.startswith(BUNDLE_HEAD):
-        bundle = parse_bundle(data)
-        return bundle.core, parse_evidence(bundle.evidence)
+    if data.startswith((BUNDLE_HEAD, BUNDLES_HEAD)):
+        bundles = [data] if data.startswith(BUNDLE_HEAD) else list(parse_bundles(data).values())
+        parsed = [(each, parse_bundle(each)) for each in bundles]
+        return [Exhibit(parse_evidence(bundle.evidence), True, each, bundle.core) for each, bundle in parsed]
     if data.startswith(EVIDENCE_HEAD):
-        return None, parse_evidence(data)
+        return [Exhibit(parse_evidence(data), True)]
+    return [Exhibit((_read_vendors(data, format_name, chain, collateral),), False)]
+
+
+def _read_vendors(
+    data: bytes, format_name: str | None, chain: Sequence[bytes], collateral: bytes | None
+) -> UnverifiedEvidence:
     bare = _bare(data)
+    if len(bare) > MAX_PART:
+        raise ConfigError(f"the evidence has {len(bare)} octets, limit {MAX_PART}; it is another file")
     kind = format_name or _guess(bare)
     certificates = order([der for text in chain for der in _certificates(text)])
     match kind:
@@ -61,8 +84,8 @@ def read_items(
             crls = () if collateral is None else _revocations(collateral, certificates)
             body = snp.serialize_body(snp.SnpEvidence(bare, certificates, crls))
         case "tdx":
-            parsed = Collateral() if collateral is None else collateral_from_json(collateral.decode(errors="replace"))
-            body = tdx.serialize_body(tdx.TdxEvidence(bare, parsed))
+            known = Collateral() if collateral is None else collateral_from_json(collateral.decode(errors="replace"))
+            body = tdx.serialize_body(tdx.TdxEvidence(bare, known))
         case "nvidia":
             body = nvidia.serialize_body(nvidia.NvidiaEvidence(bare, certificates))
         case "nitro" | "tpm" | "simulated":
@@ -72,7 +95,7 @@ def read_items(
                 "this is no evidence that is known here; say what it is with --format "
                 f"{', '.join((SEV_SNP, TDX, NITRO, TPM, NVIDIA, SIMULATED))}"
             )
-    return None, (UnverifiedEvidence(kind, body),)
+    return UnverifiedEvidence(kind, body)
 
 
 def order(certificates: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -122,11 +145,14 @@ def _bare(data: bytes) -> bytes:
 
 def _revocations(data: bytes, chain: Sequence[bytes]) -> tuple[bytes, ...]:
     """Return the revocation list in a file; of several, that of the chain's root."""
-    armoured = [base64.b64decode(body) for label, body in ARMOUR.findall(data) if label == b"X509 CRL"]
-    if len(armoured) < 2 or not chain:
-        return (armoured[0] if armoured else _bare(data),)
-    root = load_certificate(chain[-1], "root").subject
-    return tuple(der for der in armoured if x509.load_der_x509_crl(der).issuer == root)
+    try:
+        armoured = [base64.b64decode(body) for label, body in ARMOUR.findall(data) if label == b"X509 CRL"]
+        if len(armoured) < 2 or not chain:
+            return (armoured[0] if armoured else _bare(data),)
+        root = load_certificate(chain[-1], "root").subject
+        return tuple(der for der in armoured if x509.load_der_x509_crl(der).issuer == root)
+    except BROKEN:  # binascii.Error is a ValueError
+        raise ConfigError("the collateral holds a revocation list that is none") from None
 
 
 def _certificates(data: bytes) -> list[bytes]:
