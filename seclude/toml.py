@@ -1,10 +1,12 @@
 """Values as TOML 1.0; reading it is Python's own `tomllib`."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
+BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 LINE: Final = 80  # characters of an array that stands in one line
 
 
@@ -22,12 +24,17 @@ def _lines(values: Mapping[str, object], table: str) -> Iterator[str]:
     """Yield the lines of one table: its values first, since a table that follows takes all that comes after it."""
     for key, value in values.items():
         if value is not None and not isinstance(value, Mapping):
-            yield f"{key} = {_value(value)}"
+            yield f"{_key(key)} = {_value(value)}"
     for key, value in values.items():
         if isinstance(value, Mapping):
-            name = f"{table}.{key}" if table else key
+            name = f"{table}.{_key(key)}" if table else _key(key)
             yield from ("", f"[{name}]")
             yield from _lines(value, name)
+
+
+def _key(key: str) -> str:
+    """Return a key, in quotes where it has other characters than a bare one may have."""
+    return key if BARE.fullmatch(key) else _value(key)
 
 
 def _value(value: object) -> str:

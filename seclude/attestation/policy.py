@@ -27,13 +27,13 @@ from seclude.attestation.accept import (
 from seclude.attestation.bundle import DIGEST_BYTES, check_names
 from seclude.attestation.certificates import load_certificate
 from seclude.attestation.evidence import NITRO, NVIDIA, SEV_SNP, SIMULATED, TDX, TPM
-from seclude.attestation.slots import Slots
+from seclude.attestation.slots import MAX_PERIOD_SECONDS, Slots
 from seclude.attestation.tpm import PINNABLE
 from seclude.errors import ConfigError, EvidenceError
 
 MAX_SKEW_SECONDS: Final = 300  # more than any clock that is kept by NTP is ever wrong
-MAX_AGE_SECONDS: Final = (1 << 32) - 1
 LIVE_PERIODS: Final = 3  # a key is made in the slot before its own and opens for one slot after it
+MAX_AGE_SECONDS: Final = LIVE_PERIODS * MAX_PERIOD_SECONDS  # no key lives for longer
 PRODUCTION: Final = "production"
 DEMONSTRATION: Final = "demonstration"
 
