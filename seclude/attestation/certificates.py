@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from seclude.errors import EvidenceError
 
@@ -113,6 +113,15 @@ def verify_chain(ders: Sequence[bytes], pinned: Mapping[bytes, str], now: float,
         check_validity(certificate, now, f"certificate {position} of the {name} chain")
     expires_at = int(min(certificate.not_valid_after_utc for certificate in certificates).timestamp())
     return Chain(certificates, root, expires_at)
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """Return the one common name of a certificate's subject; "" where it has none that can be read, or two."""
+    try:
+        values = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except BROKEN:
+        return ""
+    return str(values[0]) if len(values) == 1 else ""
 
 
 def check_validity(certificate: x509.Certificate, now: float, name: str) -> None:

@@ -24,22 +24,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP384R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA384
-from cryptography.x509.oid import SignatureAlgorithmOID
-
 from seclude.attestation.accept import NitroTable
 from seclude.attestation.bundle import REPORT_DATA_BYTES
 from seclude.attestation.cbor import Value, expect, expect_array, expect_map, parse_item, serialize_item
-from seclude.attestation.certificates import BROKEN, Chain, verify_chain
 from seclude.attestation.evidence import NITRO, TrustedReport
+from seclude.attestation.p384 import COORDINATE, verify_p384, verify_p384_chain
 from seclude.attestation.slots import in_words
 from seclude.attestation.steps import Steps
 from seclude.errors import DecodeError, EvidenceError, PolicyError
-from seclude.wire import Reader
 
 # The fingerprint (SHA-256 of the DER) that AWS's user guide states in "Verifying the root of trust"; until 2049.
 ROOTS: Final[Mapping[bytes, str]] = MappingProxyType(
@@ -61,7 +53,6 @@ STAGES: Final[Mapping[int, int]] = MappingProxyType({1: 2, 2: 2, 3: 3, 4: 4, 5: 
 
 TAG_18: Final = b"\xd2"  # COSE_Sign1 (RFC 9052, section 2)
 PROTECTED: Final = bytes.fromhex("a1013822")  # the map {1: -35}: `alg` is ES384 (RFC 9053, section 2.1)
-COORDINATE: Final = 48  # octets of r, and of s, of P-384
 
 REQUIRED: Final = frozenset({"module_id", "digest", "timestamp", "pcrs", "certificate", "cabundle"})
 # Octets that AWS allows in what the enclave itself puts in: the least and the most.
@@ -180,10 +171,13 @@ def verify(
         claims = parse_claims(evidence.payload)
         found.append(f"{len(claims.pcrs)} PCRs")
     with steps.step(3) as found:
-        chain = _verify_certificates(claims, roots, now)
+        # `cabundle` starts with the root and ends with the issuer of the leaf.
+        ders = (claims.certificate, *reversed(claims.cabundle))
+        chain = verify_p384_chain(ders, roots, now, name="Nitro")
         found.append(f"{chain.root}; the chain is valid until {in_words(chain.expires_at)}")
     with steps.step(4) as found:
-        _verify_signature(evidence, chain.leaf)
+        # ES384 (RFC 9053, section 2.1)
+        verify_p384(evidence.signature, signed_octets(evidence.payload), chain.leaf, what="document")
         found.append(f"module {claims.module_id}")
     with steps.step(5) as found:
         _check_debug(claims.pcrs)
@@ -241,36 +235,6 @@ def _sized(value: Value, least: int, most: int, field: str) -> bytes:
     if not least <= len(octets) <= most:
         raise DecodeError(f"{field} has {len(octets)} octets, not {least} to {most}")
     return octets
-
-
-def _verify_certificates(claims: NitroClaims, roots: Mapping[bytes, str], now: float) -> Chain:
-    """Verify the chain; `cabundle` starts with the root and ends with the issuer of the leaf."""
-    chain = verify_chain((claims.certificate, *reversed(claims.cabundle)), roots, now, name="Nitro")
-    for position, certificate in enumerate(chain.certificates):
-        if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA384:
-            raise EvidenceError(f"certificate {position} of the Nitro chain is not signed with ECDSA and SHA-384")
-        _public_key(certificate, position)
-    return chain
-
-
-def _public_key(certificate: x509.Certificate, position: int) -> EllipticCurvePublicKey:
-    try:
-        key = certificate.public_key()
-    except BROKEN:
-        raise EvidenceError(f"certificate {position} of the Nitro chain has a key that cannot be read") from None
-    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
-        raise EvidenceError(f"certificate {position} of the Nitro chain has a key that is not of P-384")
-    return key
-
-
-def _verify_signature(evidence: NitroEvidence, leaf: x509.Certificate) -> None:
-    """Verify ES384: ECDSA with SHA-384, r and s one after the other (RFC 9053, section 2.1)."""
-    reader = Reader(evidence.signature)
-    r, s = (int.from_bytes(reader.take(COORDINATE, name)) for name in ("r", "s"))
-    try:
-        _public_key(leaf, 0).verify(encode_dss_signature(r, s), signed_octets(evidence.payload), ECDSA(SHA384()))
-    except InvalidSignature:
-        raise EvidenceError("the document is not signed by the key of its certificate") from None
 
 
 def _check_debug(pcrs: Mapping[int, bytes]) -> None:

@@ -24,19 +24,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP384R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import SignatureAlgorithmOID
 
 from seclude.attestation.accept import NvidiaTable
-from seclude.attestation.certificates import BROKEN, MAX_CERTIFICATE, MAX_CHAIN, Chain, verify_chain
+from seclude.attestation.certificates import MAX_CERTIFICATE, MAX_CHAIN
 from seclude.attestation.evidence import NVIDIA, TrustedReport
+from seclude.attestation.p384 import COORDINATE, verify_p384, verify_p384_chain
 from seclude.attestation.steps import Steps
-from seclude.errors import DecodeError, EvidenceError, TooLargeError
+from seclude.errors import DecodeError, TooLargeError
 from seclude.wire import Reader, Writer
 
 # SHA-256 of the DER of "NVIDIA Device Identity CA", as in NVIDIA/nvtrust, verifier_device_root.pem.
@@ -56,7 +51,6 @@ STAGES: Final[Mapping[int, int]] = MappingProxyType({1: 2, 2: 2, 3: 3, 4: 4})
 
 MAX_REPORT: Final = 16_384  # octets; Hopper's take 4 KiB
 MAX_OPAQUE: Final = 1024  # octets of OpaqueData (DSP0274 1.1, section 10.11.1)
-COORDINATE: Final = 48  # octets of r, and of s, of P-384
 NONCE: Final = 32
 
 SPDM_1_1: Final = 0x11
@@ -155,11 +149,11 @@ def verify(
         report = parse_report(evidence.report)
         found.append(f"{report.count} measurements")
     with steps.step(3) as found:
-        chain = _verify_certificates(evidence.certificates, roots, now)
+        chain = verify_p384_chain(evidence.certificates, roots, now, name="NVIDIA")
         found.append(chain.root)
     with steps.step(4) as found:
-        key = _public_key(chain.leaf, 0)
-        _verify_signature(report, key)
+        verify_p384(report.signature, report.signed, chain.leaf, what="report")
+        key = chain.leaf.public_key()
         platform_id = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
         found.append(f"GPU {platform_id.hex()}; {UNJUDGED}")
     return TrustedReport(
@@ -199,31 +193,3 @@ def _check_blocks(record: bytes, count: int) -> None:
             raise DecodeError(f"measurement {index} has {size} octets, of which {length} are its value")
         reader.take(length, "DMTFSpecMeasurementValue")
     reader.finish("MeasurementRecord")
-
-
-def _verify_certificates(ders: tuple[bytes, ...], roots: Mapping[bytes, str], now: float) -> Chain:
-    chain = verify_chain(ders, roots, now, name="NVIDIA")
-    for position, certificate in enumerate(chain.certificates):
-        if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA384:
-            raise EvidenceError(f"certificate {position} of the NVIDIA chain is not signed with ECDSA and SHA-384")
-        _public_key(certificate, position)
-    return chain
-
-
-def _public_key(certificate: x509.Certificate, position: int) -> EllipticCurvePublicKey:
-    try:
-        key = certificate.public_key()
-    except BROKEN:
-        raise EvidenceError(f"certificate {position} of the NVIDIA chain has a key that cannot be read") from None
-    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
-        raise EvidenceError(f"certificate {position} of the NVIDIA chain has a key that is not of P-384")
-    return key
-
-
-def _verify_signature(report: NvidiaReport, key: EllipticCurvePublicKey) -> None:
-    reader = Reader(report.signature)
-    r, s = (int.from_bytes(reader.take(COORDINATE, name)) for name in ("r", "s"))
-    try:
-        key.verify(encode_dss_signature(r, s), report.signed, ECDSA(SHA384()))
-    except InvalidSignature:
-        raise EvidenceError("the report is not signed by the key of its certificate") from None

@@ -35,7 +35,15 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
 from seclude.attestation.accept import Bit, SnpTable
-from seclude.attestation.certificates import BROKEN, Chain, Revocations, load_certificate, verify_chain, verify_crl
+from seclude.attestation.certificates import (
+    BROKEN,
+    Chain,
+    Revocations,
+    common_name,
+    load_certificate,
+    verify_chain,
+    verify_crl,
+)
 from seclude.attestation.evidence import SEV_SNP, TrustedReport
 from seclude.attestation.slots import in_words
 from seclude.attestation.snp_report import (
@@ -49,7 +57,6 @@ from seclude.attestation.snp_report import (
     Tcb,
     certified_hwid,
     certified_tcb,
-    common_name,
     is_vcek,
     parse_report,
     parse_tcb,

@@ -11,10 +11,9 @@ from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from seclude.attestation.accept import SnpProduct
-from seclude.attestation.certificates import BROKEN
+from seclude.attestation.certificates import BROKEN, common_name
 from seclude.errors import DecodeError, EvidenceError
 from seclude.wire import Reader
 
@@ -190,15 +189,6 @@ def parse_tcb(data: bytes, product: Product, name: str) -> Tcb:
     if any(octet for at, octet in enumerate(data) if at not in product.levels.values()):
         raise EvidenceError(f"{name} has octets set that {product.name} reserves")
     return Tcb(**{level: data[at] for level, at in product.levels.items()})
-
-
-def common_name(certificate: x509.Certificate) -> str:
-    """Return the one common name of a certificate's subject; "" where it has none that can be read, or two."""
-    try:
-        values = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except BROKEN:
-        return ""
-    return str(values[0]) if len(values) == 1 else ""
 
 
 def is_vcek(certificate: x509.Certificate) -> bool:

@@ -15,16 +15,15 @@ from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 import msgspec
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from seclude.attestation.certificates import (
-    BROKEN,
     MAX_CERTIFICATE,
     MAX_CHAIN,
     Chain,
     Revocations,
+    common_name,
     load_certificate,
     verify_chain,
     verify_crl,
@@ -314,15 +313,6 @@ def required(part: R, name: str) -> R:
     if not part:
         raise EvidenceError(f"the collateral has no {name}")
     return part
-
-
-def common_name(certificate: x509.Certificate) -> str:
-    """Return the one common name of a certificate's subject, or nothing."""
-    try:
-        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except BROKEN:
-        return ""
-    return str(names[0].value) if len(names) == 1 else ""
 
 
 def _verify_signed(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from seclude.attestation import nitro
+from seclude.attestation import nitro, p384
 from seclude.attestation.accept import NitroTable
 from seclude.attestation.cbor import Key, Value, serialize_item
 from seclude.attestation.certificates import load_certificate, verify_chain
@@ -63,7 +63,7 @@ def kept_chains(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return verify_chain(ders, dict(roots), now, name=name)
 
     monkeypatch.setattr(
-        nitro, "verify_chain", lambda ders, roots, now, *, name: verify(ders, tuple(roots.items()), now, name)
+        p384, "verify_chain", lambda ders, roots, now, *, name: verify(ders, tuple(roots.items()), now, name)
     )
     return iter([None])
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from seclude.attestation import nvidia
+from seclude.attestation import nvidia, p384
 from seclude.attestation.accept import NvidiaTable
 from seclude.attestation.certificates import MAX_CERTIFICATE, verify_chain
 from seclude.attestation.evidence import TrustedReport
@@ -72,7 +72,7 @@ def kept_chains(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return verify_chain(ders, dict(roots), now, name=name)
 
     monkeypatch.setattr(
-        nvidia, "verify_chain", lambda ders, roots, now, *, name: verify(ders, tuple(roots.items()), now, name)
+        p384, "verify_chain", lambda ders, roots, now, *, name: verify(ders, tuple(roots.items()), now, name)
     )
     return iter([None])
 
