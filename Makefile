@@ -4,9 +4,9 @@ BIN := .venv/bin
 MODEL := models/all-minilm-l6-v2/tokenizer.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo up bench test check drills lock clean
+.PHONY: help demo up bench test check drills release-manifest lock clean
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: .venv/parties $(MODEL) ## summarise a real chat privately and show what every party saw
 	@$(BIN)/python deploy/demo.py
@@ -29,6 +29,9 @@ check: .venv/dev $(MODEL)
 
 drills: .venv/dev .venv/tpm $(MODEL) ## the long runs: workers killed under load, measurements, other drawn examples
 	@$(BIN)/pytest -m drill --timeout 1800 -s
+
+release-manifest: ## build the worker of this commit in build/release and print its digest (CONFIG=worker.toml)
+	@PYTHON="$(PYTHON)" sh deploy/release.sh $(CONFIG)
 
 lock: .venv/dev ## write the hash-pinned requirements anew from pyproject.toml
 	@sh requirements/lock.sh

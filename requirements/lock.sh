@@ -6,9 +6,10 @@ compile() { # output, constraint or nothing, then the extras
     out=$1; shift
     .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header "$@" pyproject.toml -o "requirements/$out.txt"
 }
-compile dev --upgrade --extra client --extra relay --extra gateway --extra worker --extra bench --extra build --extra dev
-compile parties --constraint requirements/dev.txt --extra client --extra relay --extra gateway --extra worker --extra build
+compile dev --upgrade --extra client --extra relay --extra gateway --extra worker --extra ledger --extra bench --extra build --extra dev
+compile build --constraint requirements/dev.txt --extra build
+compile parties --constraint requirements/dev.txt --extra client --extra relay --extra gateway --extra worker --extra ledger --extra build
 # tpm.txt is written by hand: tpm2-pytss has no wheel, and comes last, after what builds it (the Makefile installs it so).
-for party in client relay gateway worker; do
+for party in client relay gateway worker ledger; do
     compile "$party" --constraint requirements/dev.txt --extra "$party"
 done

@@ -6,6 +6,7 @@ an unknown root or a report whose signature fails. Lists without a default must 
 """
 
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -13,6 +14,10 @@ import msgspec
 MAX_ROOT: Final = 2048  # octets of DER; a vendor's root of RSA-4096 takes 1.7 KiB
 MAX_LIST: Final = 4096  # chips or measurements; a pool of that many machines is beyond what one policy should name
 
+CHIP_DIGITS: Final = MappingProxyType({"sev-snp": (128, 16), "tdx": (32,)})  # hwID, shorter on Turin; and PPID
+MAX_QUORUM: Final = 16_384  # octets; eight witnesses with ML-DSA-44 keys of 1.8 KiB in base64
+
+Vkey = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]  # C2SP signed-note; ML-DSA-44 takes 1,776 octets
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Sha384 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{96}\Z")]
 Octets = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2}){1,64}\Z")]
@@ -111,6 +116,23 @@ class TpmTable(Table, frozen=True, kw_only=True):
 
 class NvidiaTable(Table, frozen=True, kw_only=True):
     """`[nvidia]`: a GPU's report beside the platform: its signature and chain. Its measurements are not judged."""
+
+
+class LedgerTable(Table, frozen=True, kw_only=True):
+    """`[ledger]`: where software and keys must stand for everybody to see. It takes the place of lists of software."""
+
+    keys_log: Vkey
+    """The log of the service's keys, whose leaf n is epoch n."""
+    state_log: Vkey
+    """The log of what is released and revoked."""
+    publishers: Annotated[tuple[Vkey, ...], msgspec.Meta(min_length=1, max_length=8)]
+    """Who signs what stands in it; a release takes two of them."""
+    witnesses: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_QUORUM)]
+    """Who must have cosigned a checkpoint, and how many of them: a text of C2SP tlog-policy without its log lines."""
+    maturity_seconds: Annotated[int, msgspec.Meta(ge=0, le=30 * 86_400)] = 86_400
+    """For how long a release must have stood there before anything is sent to it, so that others could look first."""
+    max_checkpoint_age_seconds: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Oldest accepted cosignature; two periods unless said otherwise, from when keys are announced until they rest."""
 
 
 class SimulatedTable(Table, frozen=True, kw_only=True):
