@@ -36,7 +36,7 @@ from seclude.ohttp.keyconfig import (
     serialize_key_config,
 )
 from seclude.ohttp.media import REQUEST_LABEL, RESPONSE_LABEL
-from seclude.pool import JSON, Message, serialize_birth
+from seclude.pool import OCTETS, Birth, Message, serialize_birth
 
 BODY_BYTES: Final = 1024
 CALLS: Final = 500  # of each operation in a round
@@ -164,7 +164,7 @@ async def _front(seconds: float, tell: Say) -> tuple[Case, Samples]:
     with tempfile.TemporaryDirectory(prefix="seclude-bench-") as folder:
         async with running(Place(Path(folder)), WORKER, "bench.front") as party:
             upstream = Upstream(f"http://{party.listen}")
-            born = await upstream.exchange("POST", Message.BIRTH, content_type=JSON, body=serialize_birth(0))
+            born = await upstream.exchange("POST", Message.BIRTH, content_type=OCTETS, body=serialize_birth(Birth(0)))
             await upstream.close()
             offered = parse_key_configs(parse_core(parse_bundle(born.body).core).key_configs)
             chosen = choose(offered, hpke.KEM_XWING, hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_128_GCM)

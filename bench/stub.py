@@ -54,7 +54,7 @@ class Answers:
         if path == Message.STATUS.encode():
             return http(200, JSON, self._status())
         if path == Message.BIRTH.encode():
-            return http(200, KEY_BUNDLE, self._birth(parse_birth(b"".join(body))))
+            return http(200, KEY_BUNDLE, self._birth(parse_birth(b"".join(body)).epoch))
         return http(404, JSON, b"{}")
 
     def _birth(self, epoch: int) -> bytes:

@@ -3,7 +3,8 @@
     python deploy/demo.py
 
 Everything runs on this machine in a temporary folder that is removed afterwards. What the parties saw is recorded by
-taps between the processes. In the end one byte of the model is changed, and the device refuses.
+taps between the processes. In the end one byte of the model is changed, and the device refuses software that is not in
+the public log.
 """
 
 import argparse
@@ -22,11 +23,18 @@ from typing import Final
 
 import msgspec
 
+from deploy.localledger import WITNESSES
 from deploy.party import StackError
 from deploy.stack import Stack
 from deploy.tap import Direction, Piece, Tap
+from seclude.attestation.judge import require_listed
+from seclude.attestation.proofs import parse_proofs
+from seclude.attestation.snapshot import parse_snapshot
 from seclude.client.formats import parse_chat_file
 from seclude.client.trust import render_trust
+from seclude.errors import PolicyError
+from seclude.ledger import Path as Place
+from seclude.tlog.note import parse_note
 
 MODEL: Final = Path("models/all-minilm-l6-v2")
 CHAT: Final = Path(__file__).parent / "demo" / "chat.txt"
@@ -34,6 +42,7 @@ UNREAD: Final = 40  # a morning away from a lively group
 ASKED: Final = (os.path.relpath(CHAT), "--unread", str(UNREAD))
 SEALING: Final = 7 + 1120 + 16  # octets that the device adds: header, enc of X-Wing, tag (RFC 9458, section 4.3)
 DEVICE: Final = "127.77.0.1"  # where the device connects from, so that its address can be told from the others
+LOGGING: Final = ("ledger", WITNESSES[0])  # the others get what the first one gets
 WIDTH: Final = 100
 
 
@@ -65,27 +74,30 @@ async def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="seclude-demo-"))
     try:
         await show(folder)
-    except StackError as exc:
-        print(f"demo: {exc}", file=sys.stderr)
-        return 1
+    except* StackError as group:
+        print(*(f"demo: {exc}" for exc in group.exceptions), sep="\n", file=sys.stderr)
+        return_code = 1
+    else:
+        return_code = 0
     finally:
         shutil.rmtree(folder)
-    return 0
+    return return_code
 
 
 async def show(folder: Path) -> None:
     """Tell the whole story: ask, look at what everybody saw, tamper, be refused."""
     taps: dict[str, Tap] = {}
-    title("1. Relay, gateway and two attested workers start (attestation is SIMULATED)")
+    title("1. Relay, gateway, two attested workers and a ledger with three witnesses start (attestation is SIMULATED)")
     async with running(Stack(folder / "pool", 2, MODEL, wrap=tapping(taps), say=say)) as stack:
         title("2. The device checks who would read the chat, then asks for the highlights of what is unread")
         await seclude(stack.trust_file, "verify")
-        for tap in taps.values():
-            tap.pieces.clear()
+        for name, tap in taps.items():
+            if name not in LOGGING:  # which hear of keys and software beforehand, and of no request
+                tap.pieces.clear()
         await seclude(stack.trust_file, "summarize", *ASKED)
         crossings = {name: crossing(tap) for name, tap in taps.items() if posted(tap)}
         title("3. What each party saw (recorded by taps between the processes)")
-        show_views(crossings, worker_counters(stack, crossings))
+        show_views(crossings, {name: taps[name] for name in LOGGING}, worker_counters(stack, crossings))
         title("4. Where the time went")
         show_times(crossings)
         title("5. Somebody changes one byte of the model")
@@ -161,26 +173,29 @@ def worker_counters(stack: Stack, crossings: dict[str, Crossing]) -> str:
     return f"counted {float(opened.group(1)) if opened else 0:.0f} opened"
 
 
-def show_views(crossings: dict[str, Crossing], counters: str) -> None:
+def show_views(crossings: dict[str, Crossing], logging: dict[str, Tap], counters: str) -> None:
     """Print who saw what. Chat and address are searched for in everything that was recorded at each party's socket."""
     messages = parse_chat_file(CHAT.read_bytes()).messages
     words = {message.sender.encode() for message in messages}
     words |= {message.text.encode() for message in messages if len(message.text) > 12}  # "ok" may occur by chance
     worker = next(name for name in crossings if name.startswith("worker"))
+
+    def row(who: str, peer: str, everything: bytes, held: str) -> None:
+        known = peer.startswith(DEVICE) or DEVICE.encode() in everything
+        found = f"{sum(word in everything for word in words)} of {len(words)} texts and names"
+        print(f"  {who:<16}{peer:<20}{'seen' if known else 'not seen':<16}{found:<28}{held}")
+
     print(f"  {'party':<16}{'is called by':<20}{'device address':<16}{'chat':<28}holds")
     print(f"  {'device':<16}{'':<20}{'its own':<16}{f'all of it ({UNREAD} unread)':<28}everything of its own")
     for who, name in (("relay", "relay"), ("gateway", "gateway"), ("worker, outside", worker)):
         seen = crossings[name]
-        everything = seen.request + seen.response
-        known = seen.peer.startswith(DEVICE) or DEVICE.encode() in everything
-        found = sum(word in everything for word in words)
         held = f"{len(seen.body)} octets of ciphertext, {seen.body[7:19].hex()}..."
-        print(
-            f"  {who:<16}{seen.peer:<20}{'seen' if known else 'not seen':<16}"
-            f"{f'{found} of {len(words)} texts and names':<28}{held}"
-        )
+        row(who, seen.peer, seen.request + seen.response, held)
     held = f"the key, {len(crossings['relay'].body) - SEALING} octets of chat and padding; {counters}"
     print(f"  {'worker, inside':<16}{'':<20}{'not seen':<16}{'read, for one request':<28}{held}")
+    for name, tap in logging.items():
+        held = "public keys, evidence and releases" if name == "ledger" else "the root of each log"
+        row(name, tap.pieces[0].caller, b"".join(piece.data for piece in tap.pieces), held)
     print("\n  What the relay got from the device, and what it made of it:\n")
     heads = [crossings[name].head.splitlines() for name in ("relay", "gateway")]
     for left, right in zip(*heads, strict=True):
@@ -202,7 +217,7 @@ def show_times(crossings: dict[str, Crossing]) -> None:
 
 
 async def tamper(stack: Stack, folder: Path) -> None:
-    """Change one byte of the model; the worker will not start, and an operator who insists is refused by the device."""
+    """Change one byte of the model: the worker will not start; who releases it elsewhere is refused by the device."""
     model = folder / MODEL.name
     shutil.copytree(MODEL, model)
     weights = model / "model.onnx"
@@ -218,7 +233,7 @@ async def tamper(stack: Stack, folder: Path) -> None:
     )
     print(f"  exit status {await process.wait()}")
 
-    print("\nAn operator who writes a new manifest for it gets a pool of such workers running:")
+    print("\nAn operator who writes a new manifest for it, and releases it in logs of their own, gets it running:")
     evil = Stack(folder / "evil", 2, model, say=say)
     evil.state.mkdir()
     shutil.copytree(stack.state / "platform", evil.state / "platform")  # the same, genuine platform
@@ -236,6 +251,19 @@ async def tamper(stack: Stack, folder: Path) -> None:
         print(f"  exit status {status}; encapsulated requests that left the device: {sent}")
         if status == 0 or sent:
             raise StackError("the device was not supposed to trust that pool")
+        print(f"\nIn the log that everybody sees: {await standing(stack, evil.manifest_digest())}")
+
+
+async def standing(stack: Stack, manifest: str) -> str:
+    """Return what the newest snapshot in the state log says of some software."""
+    url = f"http://{stack.parties['ledger'].listen}{Place.PROOFS}"
+    assert stack.trust is not None
+    proofs = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read())
+    snapshot = parse_snapshot(parse_note(parse_proofs(proofs).snapshot).text)
+    try:
+        return f"released: {require_listed(snapshot, stack.trust.policy(), bytes.fromhex(manifest)).source}"
+    except PolicyError as exc:
+        return str(exc)
 
 
 def title(text: str) -> None:

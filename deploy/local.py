@@ -2,10 +2,10 @@
 
     python deploy/local.py --workers 2 --state run
 
-The state folder gets a SIMULATED attestation platform, the workers' configuration and manifest, and the device's trust
-file; all but the platform are made anew at each start. When all parties are ready it gets `stack.json` too, which says
-where everything listens and is written again whenever a party was restarted. One machine is no privacy: relay and
-operator must be two people.
+The state folder gets a SIMULATED attestation platform, a ledger with three witnesses, the workers' configuration and
+manifest, and the device's trust file; all but platform and ledger are made anew at each start. When all parties are
+ready it gets `stack.json` too, which says where everything listens and is written again whenever a party was restarted.
+One machine is no privacy: relay, operator, ledger and witnesses must be different people.
 """
 
 import argparse
@@ -34,6 +34,7 @@ async def serve(stack: Stack) -> None:
             starting.result()
             stack.say(f"ready; in another terminal: export SECLUDE_TRUST={stack.trust_file.resolve()}")
             stack.say("then, for example: seclude summarize deploy/demo/chat.txt; Ctrl-C here ends all parties")
+            stack.say(f"what everybody can see of it: http://{stack.parties['ledger'].listen}/")
             keeping = asyncio.create_task(stack.supervise())
             await asyncio.wait({stopping, keeping}, return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():
@@ -51,7 +52,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="deploy/local.py",
-        description="Run relay, gateway and workers on this machine until Ctrl-C. Attestation is SIMULATED.",
+        description="Run all parties on this machine until Ctrl-C. Attestation is SIMULATED.",
         epilog="example: python deploy/local.py --workers 2 --state run",
     )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="size of the pool (default: 2)")

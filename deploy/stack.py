@@ -1,4 +1,4 @@
-"""Relay, gateway and workers in one state folder, on this machine, with SIMULATED attestation."""
+"""Relay, gateway, workers, ledger and witnesses in one state folder, on this machine, with SIMULATED attestation."""
 
 import asyncio
 import fcntl
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+from deploy.localledger import MARGIN_SECONDS, NO_REVISION, WITNESSES, LocalLedger
 from deploy.party import READY_SECONDS, Party, StackError, module
 from seclude.attestation.accept import SimulatedTable
 from seclude.attestation.policy import Demonstration
@@ -39,7 +40,7 @@ async def untapped(_name: str, address: str) -> str:
 
 @dataclass(slots=True)
 class Stack:
-    """Relay, gateway and workers in one state folder."""
+    """Relay, gateway and workers in one state folder, and a ledger with its witnesses unless it is to do without."""
 
     state: Path
     workers: int
@@ -48,13 +49,15 @@ class Stack:
     renew_requests: int | None = None
     """After how many a worker is started anew; None leaves it as it is."""
     relay_listen: str = "127.0.0.1:0"
+    ledger: bool = True
+    """Whether keys and software are logged, and devices ask for that."""
     wrap: Wrap = untapped
     say: Callable[[str], None] = lambda _: None
     parties: dict[str, Party] = field(default_factory=dict)
     advertised: dict[str, str] = field(default_factory=dict)
     trust: Trust | None = None
-    t0: int = field(default_factory=lambda: int(time.time()) - 60)
-    """Start of epoch 0: now, and a minute back for the clocks of other machines."""
+    t0: int = field(default_factory=lambda: int(time.time()) - MARGIN_SECONDS)
+    """Start of epoch 0: a minute ago, for the clocks of other machines; where there is a log, what goes with it."""
     _lock: IO[str] | None = None
     _stopping: bool = False
 
@@ -63,26 +66,42 @@ class Stack:
         """Where the device's trust file stands."""
         return self.state / "trust.toml"
 
+    @property
+    def ledger_files(self) -> LocalLedger:
+        """The files of the ledger."""
+        return LocalLedger((self.state / "ledger").resolve(), ORIGIN)
+
+    @property
+    def names(self) -> list[str]:
+        """The workers' names."""
+        return [f"worker-{number}" for number in range(self.workers)]
+
     async def start(self) -> None:
-        """Bring up workers, gateway and relay, in this order, and write `stack.json` when all are ready."""
-        self._claim()
-        await self._prepare()
-        names = [f"worker-{number}" for number in range(self.workers)]
+        """Bring up witnesses and ledger, workers, gateway and relay, and write `stack.json` when all are ready."""
+        await self.prepare()
         arguments = module("inference", "--config", str(self.state / "worker.toml"))
         async with asyncio.TaskGroup() as group:
-            for name in names:
+            for name in self.names:
                 group.create_task(self._launch(name, arguments))
-        gateway = module("gateway", "--t0", str(self.t0), "--period", str(self.period_seconds))
-        for name in names:
-            gateway += ["--worker", f"http://{self.advertised[name]}"]
-        if self.workers == 1:
-            gateway.append("--single")
-        await self._launch("gateway", gateway)
+        await self._launch("gateway", self._gateway())
         relay = module("relay", "--gateway", f"http://{self.advertised['gateway']}{GATEWAY_PATH}")
         await self._launch("relay", relay, listen=self.relay_listen)
         self._write_trust()
         await self._wait_until_ready()
         self._write_stack()
+
+    async def prepare(self) -> None:
+        """Make ready what the path stands on: the ledger with its witnesses, and the workers' software in its log."""
+        self._claim()
+        if self.ledger:
+            self.ledger_files.make_keys()
+            self.t0 = self.ledger_files.place_slots(self.t0, self.period_seconds)
+        async with asyncio.TaskGroup() as group:
+            if self.ledger:
+                group.create_task(self._start_ledger())
+            group.create_task(self._make_software())
+        if self.ledger:
+            await self._release()
 
     async def supervise(self) -> None:
         """Restart every party that ends by itself; runs until cancelled."""
@@ -91,10 +110,12 @@ class Stack:
                 group.create_task(self._keep(party))
 
     async def stop(self) -> None:
-        """End all parties, the one that devices talk to first."""
+        """End all parties: the one that devices talk to first, then the gateway, then those behind it at once."""
         self._stopping = True
-        for name in reversed(self.parties):
-            await self.parties[name].stop()
+        for name in ("relay", "gateway"):
+            if name in self.parties:
+                await self.parties[name].stop()
+        await asyncio.gather(*(party.stop() for party in self.parties.values()))
         if self._lock is not None:  # a folder that another stack holds keeps that one's stack.json
             (self.state / "stack.json").unlink(missing_ok=True)
             self._lock.close()
@@ -115,7 +136,40 @@ class Stack:
         self._lock = lock
         (self.state / "stack.json").unlink(missing_ok=True)
 
-    async def _prepare(self) -> None:
+    async def _start_ledger(self) -> None:
+        """Bring up the witnesses and then the ledger, which asks them before it signs anything."""
+        files = self.ledger_files
+        async with asyncio.TaskGroup() as group:
+            for name in WITNESSES:
+                arguments = module("ledger.witness", *files.witness_arguments(name))
+                group.create_task(self._launch(name, arguments))
+        for name in WITNESSES:  # one that is started again remembers, or must say that it lost its memory
+            self.parties[name].arguments = module("ledger.witness", *files.witness_arguments(name))
+        files.write_config(self.t0, self.period_seconds, {name: self.advertised[name] for name in WITNESSES})
+        await self._launch("ledger", module("ledger", "--config", str(files.config)))
+
+    async def _release(self) -> None:
+        """Have the workers' software stand in the state log, signed by two of its publishers."""
+        release = await self.ledger_files.publish(self.advertised["ledger"], self.manifest_digest())
+        if release.revision == NO_REVISION:
+            self.say("the release names no commit, since this folder is no git checkout")
+
+    def _gateway(self) -> list[str]:
+        command = module("gateway", "--t0", str(self.t0), "--period", str(self.period_seconds))
+        for name in self.names:
+            command += ["--worker", f"http://{self.advertised[name]}"]
+        if self.workers == 1:
+            command.append("--single")
+        if self.ledger:
+            command += ["--ledger", f"http://{self.advertised['ledger']}"]
+            command += ["--ledger-secret", str(self.ledger_files.secret)]
+        return command
+
+    def manifest_digest(self) -> str:
+        """Return what measures the workers' software."""
+        return str(json.loads((self.state / "worker.manifest").read_text())["digest"])
+
+    async def _make_software(self) -> None:
         """Make the simulated platform, the workers' configuration and the manifest that they must match."""
         platform = self.state / "platform"
         if not platform.exists():
@@ -135,7 +189,7 @@ class Stack:
                 *([] if self.renew_requests is None else [f"renew_requests = {self.renew_requests}"]),
                 *self._memory_lines(),
                 "",
-                render_policy_document(self._policy(), "measured.policy"),
+                render_policy_document(self.policy(), "measured.policy"),
                 "[launch]",
                 f'model = "{self.model.resolve()}"',
                 f'manifest = "{(self.state / "worker.manifest").resolve()}"',
@@ -154,19 +208,20 @@ class Stack:
         self.say("workers do not lock their memory, since RLIMIT_MEMLOCK is low: it may be written to swap")
         return ["lock_memory = false"]
 
-    def _policy(self, *manifests: str) -> Demonstration:
-        """Return what devices accept: these manifests; and whom workers share keys with, which name none."""
+    def policy(self, *manifests: str) -> Demonstration:
+        """Return what devices accept: these manifests, or what is logged; and whom workers share keys with."""
         root = (self.state / "platform" / "root.der").read_bytes()
-        return Demonstration(manifests=manifests, simulated=SimulatedTable(roots=(root,)))
+        logs = self.ledger_files.table() if self.ledger else None
+        return Demonstration(manifests=manifests, ledger=logs, simulated=SimulatedTable(roots=(root,)))
 
     def _write_trust(self) -> None:
-        manifest = json.loads((self.state / "worker.manifest").read_text())
+        policy = self.policy() if self.ledger else self.policy(self.manifest_digest())
         self.trust = Trust(
             origin=ORIGIN,
             relays=(f"http://{self.advertised['relay']}{GATEWAY_PATH}",),
             gateway=f"http://{self.advertised['gateway']}{GATEWAY_PATH}",
             slots=SlotTable(t0=self.t0, period_seconds=self.period_seconds),
-            policy_document=self._policy(manifest["digest"]),
+            policy_document=policy,
         )
         self.trust_file.write_text(render_trust(self.trust))
 
@@ -175,7 +230,9 @@ class Stack:
         stack = {
             "relay_url": f"http://{self.advertised['relay']}{GATEWAY_PATH}",
             "gateway_url": f"http://{self.advertised['gateway']}{GATEWAY_PATH}",
-            "workers": [f"http://{party.listen}" for name, party in self.parties.items() if name.startswith("worker")],
+            "workers": [f"http://{self.parties[name].listen}" for name in self.names],
+            "ledger": f"http://{self.parties['ledger'].listen}" if self.ledger else None,
+            "witnesses": [f"http://{self.parties[name].listen}" for name in WITNESSES] if self.ledger else [],
             "admin": {name: f"http://{party.admin}" for name, party in self.parties.items()},
             "origin": ORIGIN,
             "trust_file": str(self.trust_file.resolve()),

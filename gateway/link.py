@@ -1,7 +1,7 @@
 """One worker as the gateway reaches it: requests on one pool of connections, everything about keys on another.
 
-What passes here is opaque: ciphertext, bundles, and the four messages of a join. The two pools are apart so that a
-poll never queues behind requests, and a slow model cannot make its worker look dead.
+What passes here is opaque: ciphertext, bundles, the four messages of a join, and the ledger's proofs. The two pools are
+apart so that a poll never queues behind requests, and a slow model cannot make its worker look dead.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from seclude.daemon.tls import ClientCertificates
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
 from seclude.errors import DecodeError, UpstreamError
 from seclude.ohttp.media import ANSWERED_BY, INCREMENTAL
-from seclude.pool import JSON, OCTETS, Message, Status, parse_status, serialize_birth
+from seclude.pool import OCTETS, Birth, Message, Shared, Status, parse_status, serialize_birth, serialize_shared
 
 # With the second below: a worker that hangs is out after 1.5 seconds, and what it had is given up after three.
 POLL_SECONDS: Final = 0.5
@@ -60,9 +60,9 @@ class Link:
         except TimeoutError:
             raise UpstreamError("no status in time", timed_out=True) from None
 
-    async def birth(self, epoch: int) -> bytes:
+    async def birth(self, epoch: int, proofs: bytes = b"") -> bytes:
         """Return the bundle of an epoch, whose key the worker makes now unless it holds one already."""
-        return await self._say("POST", Message.BIRTH, JSON, serialize_birth(epoch))
+        return await self._say("POST", Message.BIRTH, OCTETS, serialize_birth(Birth(epoch, proofs)))
 
     async def nonce(self) -> bytes:
         """Return a nonce from a member of the pool; it is good for one join."""
@@ -76,9 +76,9 @@ class Link:
         """Return the keys that a member sealed to the one who asked."""
         return await self._say("POST", Message.ADMIT, OCTETS, request)
 
-    async def keys(self, sealed: bytes) -> None:
-        """Give a worker the keys that a member sealed to it."""
-        await self._say("POST", Message.KEYS, OCTETS, sealed)
+    async def keys(self, sealed: bytes, proofs: bytes = b"") -> None:
+        """Give a worker the keys that a member sealed to it, and what shows that they are logged."""
+        await self._say("POST", Message.KEYS, OCTETS, serialize_shared(Shared(sealed, proofs)))
 
     async def retire(self) -> None:
         """Let a worker stop that said it is due."""

@@ -4,8 +4,10 @@ It knows its workers, passes each request to one that can open it, and carries t
 """
 
 import argparse
+import asyncio
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from time import time
 from typing import Annotated
 
@@ -14,6 +16,8 @@ from msgspec.structs import asdict
 
 from gateway.duplicates import Duplicates, share
 from gateway.epochs import Reconciler
+from gateway.ledger import Ledger, load_secret
+from gateway.ledger import connect as connect_ledger
 from gateway.link import Link, keep_polling
 from gateway.pool import Pool, State
 from gateway.report import EVENTS, WORDS, Report
@@ -79,6 +83,9 @@ class Config(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     uvloop: bool = True
     processes: Annotated[int, Meta(ge=1, le=MAX_PROCESSES)] = 1
     worker_tls: ClientTLS = ClientTLS()
+    ledger: str | None = None
+    ledger_secret: str | None = None
+    ledger_tls: ClientTLS = ClientTLS()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 
@@ -88,7 +95,7 @@ def connect(config: Config, address: str, tls: ClientCertificates) -> Link:
     return Link(address, config.timeouts.answer, tls=tls, insecure_plaintext=config.insecure_plaintext)
 
 
-def reasons(pool: Pool, reconciler: Reconciler, stop: Stop) -> list[str]:
+def reasons(pool: Pool, reconciler: Reconciler, stop: Stop, ledger: Ledger | None = None) -> list[str]:
     """Return why relays are better off with another gateway."""
     offer = reconciler.offer
     unable = not pool.count(State.READY) or (offer is not None and not pool.serves(offer.epoch))
@@ -98,7 +105,8 @@ def reasons(pool: Pool, reconciler: Reconciler, stop: Stop) -> list[str]:
         "no epoch published": offer is None,
         DRAINING: stop.requested,
     }
-    return [reason for reason, applies in found.items() if applies]
+    of_ledger = [] if ledger is None else ledger.reasons(asyncio.get_running_loop().time(), serving=offer is not None)
+    return [reason for reason, applies in found.items() if applies] + of_ledger
 
 
 async def serve(config: Config, duplicates: Duplicates, stop: Stop, log: Log, descriptor: int | None) -> int:
@@ -107,10 +115,14 @@ async def serve(config: Config, duplicates: Duplicates, stop: Stop, log: Log, de
     tls = ClientCertificates(config.worker_tls)
     links = [connect(config, address, tls) for address in config.workers]
     report = Report(metrics.registry, log, pool)
+    ledger_tls = ClientCertificates(config.ledger_tls)
+    ledger = open_ledger(config, ledger_tls, report)
     slots = Slots(config.t0, config.period_seconds)
     ahead = config.period_seconds if config.announce_seconds is None else config.announce_seconds
-    reconciler = Reconciler(pool, links, slots, time, single=config.single, announce_seconds=ahead, observer=report)
-    report.watch(reconciler)
+    reconciler = Reconciler(
+        pool, links, slots, time, single=config.single, announce_seconds=ahead, observer=report, ledger=ledger
+    )
+    report.watch(reconciler, ledger)
     deadline = config.timeouts.answer
     gateway = Gateway(pool, links, reconciler, duplicates, deadline_seconds=deadline, count_retry=report.count_retry)
     server = Server(
@@ -122,16 +134,28 @@ async def serve(config: Config, duplicates: Duplicates, stop: Stop, log: Log, de
         insecure_plaintext=config.insecure_plaintext,
     )
     metrics.watch(server)
-    renewal = Renewal(metrics, log, [server.renew_tls, tls.renew])
-    admin = Admin(metrics.registry, lambda: reasons(pool, reconciler, stop))
+    renewal = Renewal(metrics, log, [server.renew_tls, tls.renew, ledger_tls.renew])
+    admin = Admin(metrics.registry, lambda: reasons(pool, reconciler, stop, ledger))
     polls = [partial(keep_polling, pool, worker, links[worker.index]) for worker in pool.workers]
     keep: list[Keep] = [*polls, reconciler.run, report.follow]
+    if ledger is not None:
+        keep.append(partial(ledger.keep, pool.wake))
     try:
         await serve_until_stop(server, admin, config, stop, log, descriptor, keep, renewal)
     finally:
         for link in links:
             await link.close()
+        if ledger is not None:
+            await ledger.close()
     return 0
+
+
+def open_ledger(config: Config, tls: ClientCertificates, report: Report) -> Ledger | None:
+    """Return the ledger, if there is one, without asking it yet; raises ConfigError."""
+    if config.ledger is None or config.ledger_secret is None:
+        return None
+    upstream = connect_ledger(config.ledger, tls, insecure_plaintext=config.insecure_plaintext)
+    return Ledger(upstream, load_secret(Path(config.ledger_secret)), config.period_seconds, report)
 
 
 def problems(config: Config) -> Iterator[str]:
@@ -149,10 +173,32 @@ def problems(config: Config) -> Iterator[str]:
             yield f"workers[{place}]: {exc}"
         if address in config.workers[:place]:  # it would count as the second holder of its own keys
             yield f"workers[{place}]: the same worker is named twice"
+    yield from _ledger_problems(config)
     if config.announce_seconds is not None and config.announce_seconds > config.period_seconds:
         yield "announce_seconds: longer than a period, and workers make no keys for the slot after the next"
     if len(config.workers) == 1 and not config.single:
         yield "workers: one worker has nobody to share its keys with; name a second one, or declare the pool single"
+
+
+def _ledger_problems(config: Config) -> Iterator[str]:
+    if config.ledger is None:
+        if config.ledger_secret is not None:
+            yield "ledger_secret: there is no ledger that it would be for"
+        if config.ledger_tls != ClientTLS():
+            yield "ledger_tls: there is no ledger that it would be for"
+        return
+    if config.ledger_secret is None:
+        yield "ledger_secret: not set, and a ledger takes epochs only from those who share a secret with it"
+    else:
+        try:
+            load_secret(Path(config.ledger_secret))
+        except ConfigError as exc:
+            yield f"ledger_secret: {exc}"
+    try:
+        tls = ClientCertificates(config.ledger_tls)
+        connect_ledger(config.ledger, tls, insecure_plaintext=config.insecure_plaintext)
+    except ConfigError as exc:
+        yield f"ledger: {exc}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,6 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("announce_seconds", "--announce-ahead", metavar="SECONDS", type=float, help="publish keys before their slot")
     command.add_flag("processes", "--processes", metavar="N", type=int, help="one for each core; admin ports follow on")
     command.add_next_hop_flags("worker_tls", "worker")
+    add("ledger", "--ledger", metavar="ADDR", help="where epochs are logged; http://HOST:PORT or https://HOST:PORT")
+    add("ledger_secret", "--ledger-secret", metavar="FILE", help="what submissions to it are authenticated with")
+    command.add_next_hop_flags("ledger_tls", "ledger")
     add("single", "--single", action="store_true", help="publish keys that only one worker holds")
     command.add_option("--duplicates", type=int, help=argparse.SUPPRESS)  # what `share` returned, from parent to child
 

@@ -19,6 +19,17 @@ The rules, each for one slot:
 8. A worker that has served for long enough is told to retire when nothing else is to be done, another one that is ready
    and stays holds every key that counts, and no other is on its way out, or was told to retire and is not back yet. A
    pool declared single has no such other.
+
+Where there is a ledger, leaf n of its keys log is epoch n, and these hold too:
+
+9. A core that counts is logged as soon as it is known, the oldest slot first, before it is shared or published. So a
+   worker that dies between the two takes its slot with it: the leaf stays, and nobody else has the keys.
+10. A leaf decides for good which core counts, whoever holds another. A core that is not the one that is logged is given
+   up, and a slot that has a leaf gets no birth. A worker that holds such a core, or one that is not logged yet, gives
+   its keys to nobody, since a joiner takes what is logged and nothing else.
+11. A leaf makes every slot before it void that has none. So while the slot of now has none, nothing is made or logged
+   for the next: a birth that is in doubt, or a worker that rests, must not cost the keys of now.
+12. While the ledger does not answer there are no births. What it has shown goes on: joins, publications, renewals.
 """
 
 from collections import Counter
@@ -64,7 +75,30 @@ class Retire:
     worker: Worker
 
 
-Step = Birth | Join | Publish | Retire
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Have the keys of an epoch stand in the keys log, or see that they do; a holder has its bundle."""
+
+    worker: Worker
+    epoch: int
+    core: str
+
+
+Step = Birth | Join | Publish | Retire | Log
+
+
+@dataclass(frozen=True, slots=True)
+class KeysLog:
+    """What is known of the ledger's keys log, of the epochs that are live."""
+
+    taken: Set[int]
+    """The epochs that have a leaf."""
+    cores: Mapping[int, str]
+    """The core that a leaf was found to stand for."""
+    refused: Set[tuple[int, str]] = frozenset()
+    """Epochs and cores of which it was found that the leaf is another's."""
+    answers: bool = True
+    """Whether the ledger may be asked now: not while it rests, nor before anything was heard of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +121,23 @@ class View:
     """The worker, by epoch, that was asked for a birth and did not say whether it happened."""
     renewing: bool = False
     """Whether a worker that was told to retire may still be on its way back."""
+    keys_log: KeysLog | None = None
+    """None where there is no ledger."""
 
 
-def elect(workers: Sequence[Worker], live: Sequence[int], published: Mapping[int, str]) -> dict[int, str]:
-    """Return the core that counts for each live epoch (rules 3 and 5)."""
+def elect(
+    workers: Sequence[Worker], live: Sequence[int], published: Mapping[int, str], keys_log: KeysLog | None = None
+) -> dict[int, str]:
+    """Return the core that counts for each live epoch (rules 3, 5 and 10)."""
     elected = {}
+    settled = published if keys_log is None else {**published, **keys_log.cores}
+    refused = frozenset[tuple[int, str]]() if keys_log is None else keys_log.refused
     for epoch in live:
         votes = Counter(worker.cores[epoch] for worker in workers if epoch in worker.cores)
-        if epoch in published:
-            elected[epoch] = published[epoch]
+        for core in [core for core in votes if (epoch, core) in refused]:
+            del votes[core]
+        if epoch in settled:
+            elected[epoch] = settled[epoch]
         elif votes:
             elected[epoch] = min(votes, key=lambda core: (-votes[core], core))
     return elected
@@ -105,6 +147,8 @@ def next_step(view: View) -> Step | None:
     """Return the most urgent thing to do, if there is any."""
     if not all(worker.polled for worker in view.workers):  # rule 1
         return None
+    if (logging := _log(view)) is not None:
+        return logging
     for epoch in view.wanted:  # rule 7
         step = _publish(view, epoch) or _birth(view, epoch) or _join(view, [epoch])
         if step is not None:
@@ -118,9 +162,22 @@ def shortfall(cores: Mapping[int, str], elected: Mapping[int, str], wanted: Sequ
     return *(int(epoch in missing) for epoch in wanted), len(missing)
 
 
+def _log(view: View) -> Log | None:
+    """Return the oldest core that counts and is not known to be logged (rule 9)."""
+    if view.keys_log is None:
+        return None
+    for epoch, core in sorted(view.elected.items()):
+        if epoch in view.keys_log.cores or not (epoch in view.keys_log.taken or _may_be_logged(view, epoch)):
+            continue
+        for worker in view.workers:
+            if worker.holds(epoch, core) and worker.index not in view.resting:
+                return Log(worker, epoch, core)
+    return None
+
+
 def _publish(view: View, epoch: int) -> Publish | None:
     core = view.elected.get(epoch)
-    if core is None or epoch in view.published:
+    if core is None or epoch in view.published or not _is_logged(view, epoch, core):
         return None
     holders = [worker for worker in view.workers if worker.holds(epoch, core)]
     able = [worker for worker in holders if worker.index not in view.resting]
@@ -128,8 +185,16 @@ def _publish(view: View, epoch: int) -> Publish | None:
 
 
 def _birth(view: View, epoch: int) -> Birth | None:
-    worker = None if epoch in view.elected else _birthplace(view, epoch)
+    worker = _birthplace(view, epoch) if epoch not in view.elected and _may_be_logged(view, epoch) else None
     return None if worker is None else Birth(worker, epoch)
+
+
+def _may_be_logged(view: View, epoch: int) -> bool:
+    """Whether a core can be logged now, as far as it has to be (rules 10 to 12)."""
+    log = view.keys_log
+    if log is None:
+        return True
+    return log.answers and epoch not in log.taken and all(each in log.taken for each in view.wanted if each < epoch)
 
 
 def _birthplace(view: View, epoch: int) -> Worker | None:
@@ -146,10 +211,11 @@ def _birthplace(view: View, epoch: int) -> Worker | None:
     before = view.elected.get(epoch - 1)
     able = [worker for worker in able if worker.index not in view.resting]
 
-    def rank(worker: Worker) -> tuple[int, bool, str, bool, int]:
+    def rank(worker: Worker) -> tuple[int, bool, str, bool, bool, int]:
         manifest = _manifest(worker)
         keeps = any(other.holds(epoch - 1, before) for other in view.workers if _manifest(other) == manifest)
-        return -sizes[manifest], not keeps, manifest, worker.state is not State.READY, worker.index
+        unready = worker.state is not State.READY
+        return -sizes[manifest], not keeps, manifest, not _may_give(view, worker), unready, worker.index
 
     return min(able, key=rank, default=None)
 
@@ -165,6 +231,7 @@ def _join(view: View, epochs: Collection[int]) -> Join | None:
             worker
             for worker in view.workers
             if _manifest(worker) == _manifest(joiner)
+            and _may_give(view, worker)
             and any(worker.holds(epoch, view.elected[epoch]) for epoch in lacking)
             and shortfall({**joiner.cores, **worker.cores}, view.elected, view.wanted) < before
         ]
@@ -192,6 +259,17 @@ def _retire(view: View) -> Retire | None:
         free = worker.index not in view.resting and any(other is not worker for other in able)
         return Retire(worker) if free else None
     return None
+
+
+def _is_logged(view: View, epoch: int, core: str) -> bool:
+    """Whether a core is logged, as far as it has to be."""
+    return view.keys_log is None or view.keys_log.cores.get(epoch) == core
+
+
+def _may_give(view: View, worker: Worker) -> bool:
+    """Whether all that a worker holds and that still opens is logged: it can only give everything (rule 10)."""
+    oldest = min(view.wanted, default=0) - 1
+    return all(_is_logged(view, epoch, core) for epoch, core in worker.cores.items() if epoch >= oldest)
 
 
 def _may_receive(worker: Worker) -> bool:

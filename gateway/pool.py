@@ -166,6 +166,11 @@ class Pool:
         """Wait for the next change of a worker's status or of the elected cores."""
         await self._signal.wait()
 
+    def wake(self) -> None:
+        """Wake everyone who waits for a change, since something else changed that they look at."""
+        self._signal.set()
+        self._signal = asyncio.Event()
+
     def count(self, state: State) -> int:
         """Return how many workers are in a state."""
         return sum(worker.state is state for worker in self.workers)
@@ -187,5 +192,4 @@ class Pool:
                     for key_id in held.key_ids:
                         routes.setdefault(key_id, []).append(worker)
         self._routes = routes
-        self._signal.set()
-        self._signal = asyncio.Event()
+        self.wake()

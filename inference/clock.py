@@ -1,11 +1,13 @@
 """The worker's clock: the greatest time that was ever shown to it, and the machine's own seconds since then.
 
 The host owns the wall clock. It is read at the start, and now and then again. A step back is refused, since it would
-let keys live longer; so is one before the floor. A step forward is followed when it is larger than a clock's drift: a
-machine that was paused, or resumed from a copy, finds its keys expired and erases them. In between only CLOCK_BOOTTIME
-advances it, which no setting of the time touches and which goes on while the machine sleeps.
+let keys live longer; so is one before the floor, which rises with what the witnesses of the ledger sign: a quorum that
+says that it is at least this late is believed against any host. A step forward is followed when it is larger than a
+clock's drift: a machine that was paused, or resumed from a copy, finds its keys expired and erases them. In between
+only CLOCK_BOOTTIME advances it, which no setting of the time touches and which goes on while the machine sleeps.
 
-Nothing here can tell a host that stops all clocks together from one that does nothing.
+Nothing here can tell a host that stops all clocks together from one that does nothing. What it gains is old keys that
+live on: for new ones a worker needs checkpoints, whose time brings it back to ours.
 """
 
 import time
@@ -21,7 +23,7 @@ BACK: Final = "back"
 class WorkerClock:
     """A time in seconds since 1970 that never goes back; call it to read it."""
 
-    __slots__ = ("_mark", "_seconds", "_time", "_wall")
+    __slots__ = ("_floor", "_floor_mark", "_mark", "_seconds", "_time", "_wall")
 
     def __init__(
         self, wall: Callable[[], float] = time.time, seconds: Callable[[], float] | None = None, floor: float = 0.0
@@ -31,6 +33,7 @@ class WorkerClock:
         self._seconds = seconds or boot_seconds
         self._mark = self._seconds()
         self._time = max(floor, wall())
+        self._floor, self._floor_mark = floor, self._mark
 
     def __call__(self) -> float:
         """Return the time now."""
@@ -40,12 +43,28 @@ class WorkerClock:
         """Look at the host's clock again; return FORWARD where it was followed, BACK where it was refused."""
         difference = self._wall() - self()
         if difference > DRIFT_SECONDS:
-            self.raise_floor(self() + difference)
+            self._move(self() + difference)
             return FORWARD
         return BACK if difference < -DRIFT_SECONDS else None
 
     def raise_floor(self, moment: float) -> None:
-        """Take in that it is at least this late, by whatever vouches for it."""
+        """Take in that it is at least this late, by whatever vouches for it: cosignatures that were verified."""
+        if moment > self._vouched():
+            self._floor, self._floor_mark = moment, self._seconds()
+        self._move(moment)
+
+    def is_vouched_for(self) -> bool:
+        """Whether the time is no further on than what was vouched for and the machine's own seconds since, but drift.
+
+        Where it is not, only the host's clock has said that it is so late.
+        """
+        return self() - self._vouched() <= DRIFT_SECONDS
+
+    def _vouched(self) -> float:
+        return self._floor + max(0.0, self._seconds() - self._floor_mark)
+
+    def _move(self, moment: float) -> None:
+        """Go on to a moment; never back."""
         now, mark = self(), self._seconds()
         if moment > now:
             self._time, self._mark = moment, mark

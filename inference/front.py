@@ -1,7 +1,8 @@
 """What the worker answers on its one socket: encapsulated requests, and the gateway's carrying of the pool's messages.
 
 The gateway is not trusted. What it may ask for here is harmless in any order: a status, a birth in the current slot,
-the four messages of a join, whose contents it cannot read or forge.
+the four messages of a join, whose contents it cannot read or forge. Evidence and proofs that this worker does not
+believe are answered with 422, and so is an epoch whose time it is not: the fault is not in here.
 """
 
 import asyncio
@@ -18,15 +19,28 @@ from inference.lifetime import Lifetime
 from inference.open import Opened, answer_request, open_request
 from inference.pace import Line, Pace, paced
 from inference.runner import Runner
+from seclude.attestation.bundle import MAX_PROOFS
 from seclude.attestation.slots import NOT_BEGUN
 from seclude.daemon.messages import Request, Response, Streamed
 from seclude.daemon.problems import refusal
-from seclude.errors import BusyError, DecodeError, MediaTypeError
+from seclude.errors import BusyError, DecodeError, MediaTypeError, VerificationError
 from seclude.ohttp.media import AS_IT_COMES, KEY_BUNDLE, OHTTP_CHUNKED_REQ, OHTTP_CHUNKED_RES, OHTTP_REQ, OHTTP_RES
-from seclude.pool import DRAINING, JSON, OCTETS, Held, Message, Status, parse_birth, serialize_status
+from seclude.pool import (
+    DRAINING,
+    JSON,
+    OCTETS,
+    SHARED_HEAD,
+    Held,
+    Message,
+    Status,
+    parse_birth,
+    parse_shared,
+    serialize_status,
+)
 from seclude.tasks import MAX_REQUEST_BYTES
 
-MAX_BODY: Final = max(2 * MAX_REQUEST_BYTES, MAX_JOIN_REQUEST, MAX_JOIN_KEYS)  # encapsulation and padding add little
+MAX_SHARED: Final = len(SHARED_HEAD) + 4 + MAX_JOIN_KEYS + 4 + MAX_PROOFS
+MAX_BODY: Final = max(2 * MAX_REQUEST_BYTES, MAX_JOIN_REQUEST, MAX_SHARED)  # encapsulation and padding add little
 PATHS: Final = frozenset(Message)
 
 
@@ -47,8 +61,12 @@ class Front:
         clock: Callable[[], float],
         lifetime: Lifetime,
         retire: Callable[[], None],
+        disbelieve: Callable[[VerificationError], None],
     ) -> None:
-        """`retire` ends the worker in good order; it is called when the gateway says so and the lifetime is due."""
+        """`retire` ends the worker in good order; it is called when the gateway says so and the lifetime is due.
+
+        `disbelieve` is told why evidence or proofs were refused; the gateway is not.
+        """
         self._keyring = keyring
         self._member = member
         self._joiner = joiner
@@ -60,6 +78,7 @@ class Front:
         self._clock = clock
         self._lifetime = lifetime
         self._retire = retire
+        self._disbelieve = disbelieve
 
     def reasons(self) -> list[str]:
         """Say why this worker is not ready, if it is not."""
@@ -76,6 +95,13 @@ class Front:
 
     async def handle(self, request: Request) -> Response | Streamed:
         """Answer one request of the gateway's."""
+        try:
+            return await self._route(request)
+        except VerificationError as exc:
+            self._disbelieve(exc)
+            return refusal(422)
+
+    async def _route(self, request: Request) -> Response | Streamed:
         match request.method, request.path:
             case "POST", Message.REQUEST:
                 return await self._ohttp(request)
@@ -92,7 +118,8 @@ class Front:
                 self._lifetime.shared = True
                 return Response(200, OCTETS, keys)
             case "POST", Message.KEYS:
-                self._joiner.accept(await request.body.read(), self._clock())
+                shared = parse_shared(await request.body.read())
+                self._joiner.accept(shared.keys, self._clock(), shared.proofs)
                 self._lifetime.shared = True
                 return Response(204)
             case "POST", Message.RETIRE:
@@ -183,5 +210,5 @@ class Front:
         return Response(200, JSON, serialize_status(status), (("Cache-Control", "no-store"),))
 
     async def _birth(self, request: Request) -> Response:
-        epoch = parse_birth(await request.body.read())
-        return Response(200, KEY_BUNDLE, await self._keyring.birth(epoch, self._clock()))
+        birth = parse_birth(await request.body.read())
+        return Response(200, KEY_BUNDLE, await self._keyring.birth(birth.epoch, self._clock(), birth.proofs))

@@ -5,22 +5,37 @@
     3. member -> joiner   head, nonce 32, count u8, bundles vec32, enc 1120, sealed vec16: private keys for one_time_key
     4. joiner: every bundle verified and every public key computed again before the first key is used
 
-The member lets in its own measurement exactly, under the roots of its measured configuration. HPKE's `info` binds the
-nonce, the one-time key and the hash of every core, its `aad` the bundles as sent. The one-time key is of X-Wing, for
-what it protects opens all that the X-Wing keys of an epoch do.
+The member lets in its own measurement exactly, under the roots of its measured configuration and, with a ledger, on the
+machines that the newest snapshot names. The ledger's proofs come beside the third message. An epoch that they do not
+show is left out: its keys are not logged yet, or never will be, and must not keep the others from whoever joins. So is
+one that is about to expire anyway, whose checkpoint was a little older than the key and is now too old.
+
+HPKE's `info` binds the nonce, the one-time key and the hash of every core, its `aad` the bundles as sent. The one-time
+key is of X-Wing, for what it protects opens all that the X-Wing keys of an epoch do.
 """
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from inference.keyring import Attests, Epoch, Keyring, Taken
 from seclude import hpke
-from seclude.attestation.bundle import MAX_BUNDLE, MAX_EPOCHS, MAX_EVIDENCE, expect_head, join_report_data
+from seclude.attestation.bundle import (
+    MAX_BUNDLE,
+    MAX_EPOCHS,
+    MAX_EVIDENCE,
+    core_digest,
+    expect_head,
+    join_report_data,
+    parse_bundle,
+    parse_core,
+    serialize_bundle,
+)
+from seclude.attestation.judge import TrustedEvidence, verify_evidence
 from seclude.attestation.slots import KEY_IDS
-from seclude.attestation.verify import TrustedEvidence, TrustedPool, verify_bundle, verify_evidence
-from seclude.errors import BusyError, DecodeError, PolicyError, ReplayError
+from seclude.attestation.verify import TrustedPool, verify_bundle
+from seclude.errors import BusyError, DecodeError, EvidenceError, PolicyError, ReplayError, VerificationError
 from seclude.hpke import PrivateKey, Suite
 from seclude.wire import Reader, Writer
 
@@ -35,6 +50,7 @@ NONCE_SECONDS: Final = 30.0  # two round trips through the gateway take well und
 MAX_NONCES: Final = 64  # joins under way at one member; more workers than that do not start at once
 MAX_PENDING: Final = 8  # joins under way at one joiner: each gateway of the pool carries one, and there are few
 MAX_SEALED: Final = 4096  # octets; three epochs of an X25519 and an X-Wing key take 230
+LEFT_OUT: Final = (7, 16)  # steps of `verify_bundle`: the core is no longer fresh; it is not what its leaf says
 MAX_JOIN_REQUEST: Final = len(REQUEST_HEAD) + NONCE_BYTES + ONE_TIME_KEY_BYTES + 4 + MAX_EVIDENCE
 MAX_JOIN_KEYS: Final = len(KEYS_HEAD) + NONCE_BYTES + 1 + MAX_EPOCHS * (4 + MAX_BUNDLE) + SUITE.nenc + 2 + MAX_SEALED
 
@@ -123,7 +139,7 @@ class Member:
         """Return every live key, sealed to a worker that proves to be the same software as this one.
 
         The nonce is used up by the attempt, whatever becomes of it. Raises `DecodeError`, `ReplayError`,
-        `VerificationError`, or `BusyError` while there is no key to share.
+        `VerificationError`, or `BusyError` while there is no key to share or the ledger was not seen for too long.
         """
         request = parse_join_request(join_request)
         expires = self._nonces.pop(request.nonce, None)
@@ -139,7 +155,7 @@ class Member:
     def _verify(self, request: JoinRequest, now: float) -> TrustedEvidence:
         policy, own = self._keyring.policy, self._keyring.measurement
         bound = join_report_data(request.nonce, request.one_time_key, policy.role, policy.origin, own)
-        return verify_evidence(request.evidence, policy, bound, now)
+        return verify_evidence(request.evidence, self._keyring.ledger.policy(now), bound, now)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -194,11 +210,12 @@ class Joiner:
         if pending is not None:
             pending.one_time_key.erase()
 
-    def accept(self, join_keys: bytes, now: float) -> tuple[int, ...]:
-        """Install the keys of the third message, all or none, and return their epochs.
+    def accept(self, join_keys: bytes, now: float, proofs: bytes = b"") -> tuple[int, ...]:
+        """Install the keys of the third message, all that may be or none, and return their epochs.
 
-        The one-time key is used up by the attempt, whatever becomes of it. Raises `ReplayError` where no join is under
-        way, `DecodeError`, `OpenError` or `VerificationError`.
+        Where the policy names a ledger, these are the epochs that `proofs` show. The one-time key is used up by the
+        attempt, whatever becomes of it. Raises `ReplayError` where no join is under way, `DecodeError`, `OpenError` or
+        `VerificationError`.
         """
         message = parse_join_keys(join_keys)
         pending = self._pending.pop(message.nonce, None)
@@ -207,21 +224,44 @@ class Joiner:
         try:
             if now >= pending.expires:
                 raise ReplayError("no such join is under way here, or it took too long")
-            pools = self._verify(message.bundles, now)
-            private_keys = _open(message, pools, pending)
+            now = self._keyring.ledger.take(proofs, now)
+            pools = self._verify(message.bundles, proofs, now)
+            private_keys = _open(message, pending)
         finally:
             pending.one_time_key.erase()
-        taken = [Taken(*each) for each in zip(pools, message.bundles, private_keys, strict=True)]
+        taken = []
+        for pool, bundle, keys in zip(pools, message.bundles, private_keys, strict=True):
+            if pool is None:
+                for key in keys:
+                    key.erase()
+            else:
+                taken.append(Taken(pool, bundle, keys))
         self._keyring.install(taken, now)
-        return tuple(pool.epoch for pool in pools)
+        return tuple(each.pool.epoch for each in taken)
 
-    def _verify(self, bundles: Sequence[bytes], now: float) -> list[TrustedPool]:
-        pools: list[TrustedPool] = []
+    def _verify(self, bundles: Sequence[bytes], proofs: bytes, now: float) -> list[TrustedPool | None]:
+        """Return the pool of each bundle, None for keys that are left out; one at least must not be."""
+        policy, known = self._keyring.policy, self._keyring.ledger.known
+        pools: list[TrustedPool | None] = []
+        before, left_out = -1, None
         for bundle in bundles:
-            pool = verify_bundle(bundle, self._keyring.policy, now, {}, neighbours=True)
-            if pools and pool.epoch <= pools[-1].epoch:
+            parsed = parse_bundle(bundle)
+            if parsed.proofs:  # it would be handed on with them
+                raise EvidenceError("a bundle of the join keys holds proofs of its own", step=1)
+            epoch = parse_core(parsed.core).epoch
+            if epoch <= before:
                 raise PolicyError("the epochs of the join keys are not in ascending order")
-            pools.append(pool)
+            before = epoch
+            stapled = serialize_bundle(replace(parsed, proofs=proofs))
+            try:
+                pools.append(verify_bundle(stapled, policy, now, {}, known=known, neighbours=True))
+            except VerificationError as exc:
+                if exc.step not in LEFT_OUT:
+                    raise
+                left_out = exc
+                pools.append(None)
+        if left_out is not None and all(pool is None for pool in pools):
+            raise left_out
         return pools
 
 
@@ -238,12 +278,13 @@ def _seal(epochs: Sequence[Epoch], request: JoinRequest) -> bytes:
     return serialize_join_keys(JoinKeys(request.nonce, bundles, enc, sealed))
 
 
-def _open(message: JoinKeys, pools: Sequence[TrustedPool], pending: _Pending) -> list[tuple[PrivateKey, ...]]:
-    """Return the private keys for each pool; whether they are the pool's is for the keyring to say."""
-    info = _info(message.nonce, pending.one_time_key.public_key, [pool.core_digest for pool in pools])
+def _open(message: JoinKeys, pending: _Pending) -> list[tuple[PrivateKey, ...]]:
+    """Return the private keys for each bundle; whether they are its core's is for the keyring to say."""
+    digests = [core_digest(parse_bundle(bundle).core) for bundle in message.bundles]
+    info = _info(message.nonce, pending.one_time_key.public_key, digests)
     context = hpke.setup_recipient(SUITE, pending.one_time_key, message.enc, info)
     reader = Reader(context.open(_head_of(message.nonce, message.bundles), message.sealed))
-    keys = [tuple(_read_key(reader) for _ in range(reader.u8("count of keys"))) for _ in pools]
+    keys = [tuple(_read_key(reader) for _ in range(reader.u8("count of keys"))) for _ in message.bundles]
     reader.finish("private keys")
     return keys
 

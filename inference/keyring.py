@@ -5,15 +5,17 @@ the device's rule; what a slow or fast clock sends early or late still opens. Th
 still refers to them, and the replay set is dropped. A key that was born here leaves nothing behind. Of one that was
 handed on or taken over, the interpreter made copies: they stay until something else is written there.
 
-The host owns the clock. The ring goes by the latest time it was ever told, so a clock set back revives no key.
+The host owns the clock. The ring goes by the latest time it was ever told, so a clock set back revives no key. With a
+ledger in the policy, no key is born without fresh proofs: what the core binds of them is what dates it.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from inference.ledger import LedgerView
 from inference.replay import MAX_ENTRIES, RETRY_SECONDS, ReplaySet
 from seclude import hpke
 from seclude.attestation.bundle import (
@@ -23,12 +25,12 @@ from seclude.attestation.bundle import (
     core_digest,
     serialize_bundle,
     serialize_core,
-    unlogged_checkpoint,
 )
 from seclude.attestation.joinpolicy import serialize_join_policy
+from seclude.attestation.judge import open_evidence, require_accepted
 from seclude.attestation.policy import Policy
-from seclude.attestation.slots import KEY_IDS
-from seclude.attestation.verify import TrustedPool, open_evidence
+from seclude.attestation.slots import KEY_IDS, NOT_BEGUN
+from seclude.attestation.verify import TrustedPool
 from seclude.errors import (
     BusyError,
     DecodeError,
@@ -105,17 +107,27 @@ class Keyring:
         "_given_up",
         "_latest",
         "_replay_limit",
+        "ledger",
         "measurement",
         "policy",
     )
 
     def __init__(
-        self, policy: Policy, attester: Attests, measurement: bytes, *, replay_limit: int = MAX_ENTRIES
+        self,
+        policy: Policy,
+        attester: Attests,
+        measurement: bytes,
+        *,
+        replay_limit: int = MAX_ENTRIES,
+        raise_floor: Callable[[float], None] = lambda _moment: None,
     ) -> None:
+        """`raise_floor` is told the times that the ledger's witnesses vouch for, by whoever keeps the clock."""
         self.policy: Final = policy.for_measurement(measurement)
         """The pool's join policy: our own software, on the platforms that we accept."""
         self.measurement: Final = measurement
         """The digest of this worker's own manifest."""
+        self.ledger: Final = LedgerView(self.policy, measurement, raise_floor)
+        """What this worker knows of the ledger, for the births and the joins alike."""
         self._births = asyncio.Lock()  # evidence takes a while, and an epoch is born once
         self._attester = attester
         self._replay_limit = replay_limit
@@ -124,11 +136,17 @@ class Keyring:
         self._latest = 0.0
         self._erased = False
 
-    async def birth(self, epoch: int, now: float) -> bytes:
-        """Make the keys of the current slot or the next, and return the bundle; the same one when asked again."""
+    async def birth(self, epoch: int, now: float, proofs: bytes = b"") -> bytes:
+        """Make the keys of the current slot or the next, and return the bundle; the same one for as long as it is held.
+
+        Raises `VerificationError` for another slot, for proofs that do not pass, and for software that they do not
+        release; `BusyError` before the first slot.
+        """
         async with self._births:
+            now = self.ledger.take(proofs, now)
+            self.ledger.require_release(now)
             current = self._advance(now)
-            if not current <= epoch <= current + 1:
+            if epoch not in self._epochs and not current <= epoch <= current + 1:
                 raise PolicyError(f"epoch {epoch} cannot be born in the slot of epoch {current}")
             if epoch not in self._epochs:
                 made = await self._make(epoch, now)
@@ -210,6 +228,8 @@ class Keyring:
         """Move to the latest time known, erase what expired on the way, and return the current epoch."""
         self._check_alive()
         self._latest = max(self._latest, now)
+        if not self.policy.slots.have_begun(self._latest):
+            raise BusyError(NOT_BEGUN)
         current = self.policy.slots.epoch_at(self._latest)
         for number in [number for number in self._epochs if number < current - 1]:
             self._epochs.pop(number).erase()
@@ -231,9 +251,10 @@ class Keyring:
         return Epoch(pool.epoch, pool.core_digest, taken.bundle, keys, ReplaySet(self._replay_limit))
 
     def _check_own(self, evidence: bytes, report_data: bytes, now: float) -> None:
-        """Refuse evidence that no device would believe: what is published for a slot stays there."""
+        """Refuse evidence that no device would believe: what is logged for a slot, or published, stays there."""
+        policy = self.ledger.policy(now)
         try:
-            open_evidence(evidence, self.policy, report_data, now)
+            require_accepted(open_evidence(evidence, policy, report_data, now).reports, policy)
         except (DecodeError, VerificationError) as exc:
             raise UpstreamError(f"the platform gave evidence that nobody would believe: {exc}") from exc
 
@@ -247,7 +268,7 @@ class Keyring:
                 key_configs=serialize_key_configs([key.config for key in keys]),
                 manifest_digest=self.measurement,
                 join_policy=serialize_join_policy(self.policy),
-                checkpoint=unlogged_checkpoint(int(now)),
+                checkpoint=self.ledger.checkpoint(now),
             )
         )
         try:

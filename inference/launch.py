@@ -21,8 +21,9 @@ from typing import Final
 
 from inference.config import WorkerConfig
 from inference.loaded import Root, package_roots, starts_code
-from inference.manifest import CONFIG, Entry, Manifest, compare, hash_file, load_manifest
+from inference.manifest import CONFIG, hash_file, load_manifest
 from seclude.errors import ConfigError
+from seclude.manifest import Entry, Manifest, compare
 
 SYSTEM: Final = "system"
 MODEL: Final = "model"

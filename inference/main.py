@@ -76,9 +76,9 @@ def _serve(flags: argparse.Namespace, config: WorkerConfig) -> int:
 
 def _manifest(out: Path | None, config: WorkerConfig) -> int:
     """Print or write the manifest of exactly what `serve` would run."""
-    from inference.manifest import render_manifest
     from inference.warmup import load_tasks
     from inference.watch import collect_and_watch
+    from seclude.manifest import render_manifest
 
     import_module("inference.worker")  # what the manifest is of
     load_tasks(Path(config.launch.model), config.measured.model_threads)

@@ -1,7 +1,8 @@
 """Everything a request will need, loaded and used once before anything is measured.
 
 What a module imports at its first use would otherwise be missing from the manifest, so one request of each kind goes
-the whole way under a key of each KEM, which is thrown away: encapsulated, opened, answered, sealed.
+the whole way under a key of each KEM, which is thrown away: encapsulated, opened, answered, sealed. A signature of each
+kind that the ledger's logs, witnesses and publishers make is verified as well.
 """
 
 from itertools import product
@@ -18,6 +19,7 @@ from seclude.hpke import PrivateKey
 from seclude.ohttp.encapsulation import HeldKey, encapsulate_request
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms
 from seclude.tasks import Message, RewriteRequest, SummarizeRequest, encode
+from seclude.tlog.keys import COSIGNATURE_ED25519, ED25519, ML_DSA_44, generate_skey
 
 NOW: Final = 0.0  # the warm-up carries no Date, so the time plays no part
 JSON: Final = (bhttp.Field(b"content-type", b"application/json"),)
@@ -43,4 +45,7 @@ def load_tasks(model: Path, threads: int) -> Task:
             answer = bhttp.parse_response(opener.open(answer_request(opened, task, NOW)))
             if answer.status != 200:
                 raise UsageError(f"the warm-up of {path.decode()} was answered with {answer.status}")
+    for algorithm in (ED25519, COSIGNATURE_ED25519, ML_DSA_44):
+        signer = generate_skey("warm-up.invalid", algorithm)
+        signer.verifier.verify(signer.sign(b"warm-up"), b"warm-up")
     return task

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from inference.clock import process_started
-from inference.manifest import Manifest, collect, compare
+from inference.manifest import LocatedManifest, collect
 from seclude.errors import ConfigError
+from seclude.manifest import compare
 
 # inotify(7) and <sys/inotify.h>
 IN_MODIFY: Final = 0x002  # written or truncated
@@ -79,7 +80,7 @@ class Watch:
         os.close(self._descriptor)
 
 
-def collect_and_watch(measured_config: bytes, model_dir: Path) -> tuple[Manifest, Watch]:
+def collect_and_watch(measured_config: bytes, model_dir: Path) -> tuple[LocatedManifest, Watch]:
     """Return this process's manifest and a watch that lay on every file before it was hashed for the last time.
 
     What was loaded must be what is hashed, so a file that was changed or put in its place after this process began is

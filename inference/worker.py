@@ -22,14 +22,14 @@ from inference.join import Joiner, Member
 from inference.keyring import Attests, Keyring
 from inference.lifetime import Lifetime
 from inference.lockdown import lock_down
-from inference.manifest import Manifest, compare, load_manifest
+from inference.manifest import load_manifest
 from inference.metrics import WorkerMetrics
 from inference.runner import Runner
 from inference.warmup import load_tasks
 from inference.watch import Watch, collect_and_watch
 from seclude.attestation.evidence import SIMULATED, TPM
+from seclude.attestation.judge import open_evidence
 from seclude.attestation.policy import Policy
-from seclude.attestation.verify import open_evidence
 from seclude.daemon.admin import Admin
 from seclude.daemon.answering import answering
 from seclude.daemon.command import certificates, serve_until_stop
@@ -41,6 +41,7 @@ from seclude.daemon.problems import refusal
 from seclude.daemon.renewal import Renewal
 from seclude.daemon.server import Server
 from seclude.errors import ConfigError, Error, VerificationError
+from seclude.manifest import Manifest, compare
 
 EVENTS: Final = {
     "clock_moved": frozenset({"direction"}),
@@ -48,6 +49,7 @@ EVENTS: Final = {
     "files_changed": frozenset({"count"}),
     "helper_ended": frozenset[str](),
     "locked_down": frozenset({"landlock"}),
+    "not_believed": frozenset({"error", "step"}),
     "restart_to_renew": frozenset[str](),
     "retiring": frozenset[str](),
     "simulated": frozenset[str](),
@@ -72,7 +74,9 @@ async def serve(config: WorkerConfig, helper: Helper, stop: Stop, log: Log, desc
     policy = await _own_policy(measured.join_policy(), attester, clock())
     _say_what_it_is_not(policy, log)
 
-    keyring = Keyring(policy, attester, manifest.digest, replay_limit=measured.replay_limit)
+    keyring = Keyring(
+        policy, attester, manifest.digest, replay_limit=measured.replay_limit, raise_floor=clock.raise_floor
+    )
     asyncio.get_running_loop().add_reader(watch.fileno(), _end_on_change, watch, keyring, log)
     metrics = WorkerMetrics(lambda: len(keyring.epochs()))
     lifetime = Lifetime(measured.renew_requests, 60.0 * measured.renew_minutes, boot_seconds)
@@ -90,6 +94,7 @@ async def serve(config: WorkerConfig, helper: Helper, stop: Stop, log: Log, desc
         clock=clock,
         lifetime=lifetime,
         retire=partial(_retire, stop, log),
+        disbelieve=partial(_disbelieve, log),
     )
     gate = _Gate(front)
     server = Server(
@@ -170,6 +175,11 @@ def _retire(stop: Stop, log: Log) -> None:
     stop.request()
 
 
+def _disbelieve(log: Log, exc: VerificationError) -> None:
+    """Say which step of `verify_bundle` refused what a gateway brought; it is told no more than that it was refused."""
+    log.event("not_believed", error=type(exc).__name__, step=exc.step)
+
+
 def _refuse_renewal(log: Log) -> None:
     """Say that other certificates take another process: a locked worker reads no file."""
     log.event("restart_to_renew")
@@ -188,7 +198,8 @@ async def _look_after(
     """Drop keys at the end of their time even while nobody asks for any, look at the host's clock, and end in time.
 
     A worker without its helper could make no more keys and join no pool, and one that followed a clock too far ahead
-    has no slot left that anybody else is in: both end in good order, to be started anew.
+    has no slot left that anybody else is in: both end in good order, to be started anew. Where witnesses vouch for the
+    worker's time, it is the host's clock that is wrong.
     """
     moved: str | None = None
     while True:
@@ -202,7 +213,7 @@ async def _look_after(
         if keyring.policy.slots.have_begun(now):
             keyring.erase_expired(now)
             held = {epoch.number for epoch in keyring.epochs()}
-            lost = moved == BACK and keyring.policy.slots.epoch_at(now) not in held
+            lost = moved == BACK and not clock.is_vouched_for() and keyring.policy.slots.epoch_at(now) not in held
         if stop.requested:
             continue
         if attester.has_ended:

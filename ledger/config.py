@@ -9,23 +9,29 @@ from msgspec import Meta, Struct
 
 from ledger.keyfiles import load_signer, load_submit_secret
 from ledger.witnesses import connect
+from seclude.attestation.bundle import MAX_CHECKPOINT
 from seclude.attestation.slots import MAX_PERIOD_SECONDS, MAX_T0
 from seclude.attestation.snapshot import PUBLISHERS_OF_RELEASES
 from seclude.daemon.command import DaemonConfig, listening_problems
 from seclude.daemon.config import Seconds
 from seclude.daemon.tls import ClientCertificates, ClientTLS
 from seclude.errors import ConfigError
+from seclude.tlog.canonical import MAX_SIZE
+from seclude.tlog.checkpoint import Checkpoint, render_checkpoint
 from seclude.tlog.cosignature import LOG_ALGORITHMS
-from seclude.tlog.keys import ED25519, SignerKey, VerifierKey, parse_vkey
+from seclude.tlog.keys import ED25519, SIGNATURE_BYTES, SignerKey, VerifierKey, parse_vkey
+from seclude.tlog.merkle import HASH_BYTES
+from seclude.tlog.note import NoteSignature, serialize_signature_lines
 from seclude.tlog.quorum import Quorum, parse_quorum
 
 MAX_POLICY: Final = 1 << 18  # octets; 32 witnesses and 32 logs with keys of ML-DSA-44 take half of that
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """One log."""
+    """One log; `former` are verifier keys that it had before, whose head is continued under the present one."""
 
     key: str
+    former: tuple[str, ...] = ()
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,14 +87,21 @@ class Material:
 
     quorum: Quorum
     signers: dict[str, SignerKey]
+    former: dict[str, tuple[VerifierKey, ...]]
     publishers: tuple[VerifierKey, ...]
     secrets: tuple[bytes, ...]
+
+    @property
+    def checkpoint_octets(self) -> int:
+        """How many octets a checkpoint has that all witnesses cosigned, at the most."""
+        return max(_checkpoint_octets(signer.verifier, self.quorum) for signer in self.signers.values())
 
 
 def load_material(config: Config) -> Material:
     """Read it all; raises ConfigError with every problem, one in a line."""
     problems: list[str] = []
     signers = {name: found for name, log in config.logs.items() if (found := _signer(name, log, problems)) is not None}
+    former = {name: _former(name, log, signers.get(name), problems) for name, log in config.logs.items()}
     secrets = []
     for path in config.submit_secrets:
         try:
@@ -99,9 +112,11 @@ def load_material(config: Config) -> Material:
     publishers = _publishers(config, problems)
     if len({signer.verifier.name for signer in signers.values()}) < len(signers):
         problems.append("two logs have keys of one name, and witnesses would take them for one log")
+    if quorum is not None:
+        problems += _too_long(quorum, signers)
     if problems or quorum is None:
         raise ConfigError("\n".join(problems))
-    return Material(quorum, signers, tuple(publishers), tuple(secrets))
+    return Material(quorum, signers, former, tuple(publishers), tuple(secrets))
 
 
 def _signer(name: str, log: LogConfig, problems: list[str]) -> SignerKey | None:
@@ -114,6 +129,42 @@ def _signer(name: str, log: LogConfig, problems: list[str]) -> SignerKey | None:
         problems.append(f"{name}.key: the key of a witness; make one with keygen --kind log")
         return None
     return signer
+
+
+def _former(name: str, log: LogConfig, signer: SignerKey | None, problems: list[str]) -> tuple[VerifierKey, ...]:
+    """Return the keys that a log had before: of its origin, which it keeps."""
+    found = []
+    for place, text in enumerate(log.former):
+        where = f"{name}.former[{place}]"
+        try:
+            key = parse_vkey(text)
+        except ConfigError as exc:
+            problems.append(f"{where}: {exc}")
+            continue
+        if key.algorithm not in LOG_ALGORITHMS:
+            problems.append(f"{where}: the key of a witness, not of a log")
+        elif signer is not None and key.name != signer.verifier.name:
+            problems.append(f"{where}: of another origin than {signer.verifier.name}; a log keeps its origin for ever")
+        found.append(key)
+    return tuple(found)
+
+
+def _checkpoint_octets(log: VerifierKey, quorum: Quorum) -> int:
+    text = render_checkpoint(Checkpoint(log.name, MAX_SIZE, bytes(HASH_BYTES)))
+    keys = (log, *(witness.key for witness in quorum.witnesses))
+    longest = (NoteSignature(key.name, key.key_id, bytes(8 + SIGNATURE_BYTES[key.algorithm])) for key in keys)
+    return len(f"{text}\n{serialize_signature_lines(*longest)}".encode())
+
+
+def _too_long(quorum: Quorum, signers: dict[str, SignerKey]) -> Iterator[str]:
+    """Find logs whose checkpoints no device would read once every witness has cosigned."""
+    for name, signer in signers.items():
+        octets = _checkpoint_octets(signer.verifier, quorum)
+        if octets > MAX_CHECKPOINT:
+            yield (
+                f"witnesses: a checkpoint of {name} takes {octets} octets with all cosignatures, and devices read "
+                f"{MAX_CHECKPOINT}; name fewer witnesses, or some with keys of Ed25519"
+            )
 
 
 def _publishers(config: Config, problems: list[str]) -> list[VerifierKey]:
@@ -145,6 +196,11 @@ def _quorum(config: Config, problems: list[str]) -> Quorum | None:
     except (ConfigError, UnicodeDecodeError) as exc:
         problems.append(f"witnesses: {config.witnesses}: {exc}")
         return None
+    if quorum.can_split and (config.keys is not None or config.state is not None):
+        problems.append(
+            f"witnesses: {config.witnesses}: two sets of witnesses that share none could both meet the quorum, and no "
+            "device believes one like that; of n witnesses ask for k with 2k > n"
+        )
     reachable = {witness.name for witness in quorum.witnesses if witness.url is not None}
     if not quorum.is_met(reachable):
         problems.append(

@@ -5,11 +5,12 @@ one sit the round out. A round ends when the quorum is met, so a slow witness de
 what it says later is added to what is shown. Nothing changes for `cosign_seconds`: they are asked again, for the time
 in their cosignatures is what shows that nothing newer is being withheld.
 
-Until the quorum was met once after the start, nothing is signed: see `witnesses.py` for what a contradiction means.
+Until the quorum was met once after the start, nothing is signed. All who can be reached are heard before that, those
+too that the quorum does not need: see `witnesses.py` for what a contradiction means.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -17,10 +18,18 @@ from typing import Final
 
 from ledger.store import Head, Store
 from ledger.witnesses import Asker, ContradictionError
+from seclude.attestation.bundle import MAX_CHECKPOINT
 from seclude.errors import BusyError, ConfigError, DecodeError, EvidenceError, UpstreamError
 from seclude.tlog.cosigned import Cosigned, open_cosigned
 from seclude.tlog.keys import VerifierKey
-from seclude.tlog.note import NoteSignature, add_signatures, parse_note, serialize_note
+from seclude.tlog.note import (
+    MAX_SIGNATURES,
+    NoteSignature,
+    add_signatures,
+    parse_note,
+    serialize_note,
+    serialize_signature_lines,
+)
 from seclude.tlog.quorum import Quorum
 
 FIRST: Final = "first"  # the folder of the first checkpoint of each size that met the quorum
@@ -131,7 +140,7 @@ class Cosigning:
         fresh: set[str] = set()
         idle = [asker for asker in self.askers if not asker.busy]
         pending = {self._start(asking, asker, head, fresh) for asker in idle}
-        while pending and not self._quorum.is_met(fresh):
+        while pending and not (self.greeted.is_set() and self._quorum.is_met(fresh)):
             _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         if self._quorum.is_met(fresh):
             await self._publish()
@@ -191,17 +200,17 @@ class Cosigning:
         note = serialize_note(add_signatures(parse_note(head.note), *self._collected.values()))
         cosigned = open_cosigned(note, self._key, self._quorum)
         size = cosigned.checkpoint.size
-        is_first = self._keep_first and size > 0 and size not in self.first
-        kept_as = f"{FIRST}/{size}" if is_first else None
+        first = self._first_with(cosigned)
+        kept = {} if first is None else {f"{FIRST}/{size}": first.note}
         try:
-            await asyncio.get_running_loop().run_in_executor(self._disk, self._store.publish, note, kept_as)
+            await asyncio.get_running_loop().run_in_executor(self._disk, self._store.publish, note, kept)
         except OSError as exc:
             self.failure = f"the disk does not take checkpoints: {exc.strerror}"
             self._on_failure(exc)
             return
         self.failure = None
-        if is_first:
-            self.first[size] = cosigned
+        if first is not None:
+            self.first[size] = first
         self.published = cosigned
         self.greeted.set()
         self._on_published()
@@ -210,17 +219,49 @@ class Cosigning:
             if not done.done():
                 done.set_result(size)
 
+    def _first_with(self, cosigned: Cosigned) -> Cosigned | None:
+        """Return the first checkpoint of a size as it is to be kept from now on; None where it stays what it is.
+
+        Witnesses that the quorum did not need are added when they come, and no cosignature is replaced by a later one.
+        So the key of a witness can be exchanged, and what stands there is still as old to those who know the new one.
+        """
+        size = cosigned.checkpoint.size
+        if not self._keep_first or not size:
+            return None
+        first = self.first.get(size)
+        if first is None:
+            return cosigned
+        late = [signature for name, signature in self._collected.items() if name not in first.times]
+        note = add_signatures(parse_note(first.note), *late)
+        octets = len(first.note) + len(serialize_signature_lines(*late).encode())
+        if not late or octets > MAX_CHECKPOINT or len(note.signatures) > MAX_SIGNATURES:
+            return None
+        return open_cosigned(serialize_note(note), self._key, self._quorum)
+
     # What was cosigned before the start.
 
     def _load(self) -> Cosigned | None:
         note = self._store.published()
-        return None if note is None else self._open(note)
+        found = None if note is None else self._open(note)
+        if found is not None:
+            for asker in self.askers:
+                if asker.witness.name in found.times:
+                    asker.cosigned_size = found.checkpoint.size
+        return found
 
     def _load_first(self) -> dict[int, Cosigned]:
-        names = [name for name in self._store.names(FIRST) if name.isdecimal()] if self._keep_first else []
-        notes: Mapping[str, bytes | None] = {name: self._store.published(f"{FIRST}/{name}") for name in names}
-        found = [self._open(note) for note in notes.values() if note is not None]
-        return {each.checkpoint.size: each for each in found if each is not None}
+        """Return those that are of this tree; what another key of this log signed is kept with the present one's."""
+        found: dict[int, Cosigned] = {}
+        for name in self._store.names(FIRST) if self._keep_first else []:
+            note = self._store.published(f"{FIRST}/{name}") if name.isdecimal() else None
+            own = None if note is None else self._store.own(note)
+            cosigned = None if own is None else self._open(own)
+            if own is None or cosigned is None:
+                continue
+            found[cosigned.checkpoint.size] = cosigned
+            if own != note:
+                self._store.keep(f"{FIRST}/{name}", own)
+        return found
 
     def _open(self, note: bytes) -> Cosigned | None:
         """Return a checkpoint as far as the present policy believes it."""

@@ -108,10 +108,11 @@ class Files:
         self._folders |= made
 
     def replace(self, name: str, content: bytes) -> None:
-        """Write a file at the top of the folder that others depend on, and return when it is stored; raises OSError.
+        """Write a file that others depend on, in a folder that is there; return when it is stored; raises OSError.
 
         After any error but RenameError it is what it was before, and after a crash that or what it should become.
         """
+        target = self.root / name
         beside = self.root / WRITING
         descriptor = self._open(beside)
         try:
@@ -120,8 +121,8 @@ class Files:
         finally:
             os.close(descriptor)
         try:
-            os.rename(beside, self.root / name)
-            self._sync(self.root)
+            os.rename(beside, target)
+            self._sync(target.parent)
         except OSError as exc:
             raise RenameError(exc.errno, exc.strerror) from exc
 

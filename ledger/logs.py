@@ -3,21 +3,26 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from math import nan
 from pathlib import Path
 from typing import Final
 
 from ledger.config import Config, Material
 from ledger.cosigning import WAIT_SECONDS, Cosigning
 from ledger.files import Files
+from ledger.proofs import max_snapshot
 from ledger.report import Report
-from ledger.rules import KeysRule, PlainRule, Rule, StateRule
+from ledger.rules import MAX_CLOCK_DIFFERENCE, KeysRule, PlainRule, Rule, StateRule
 from ledger.sequencer import Sequencer
 from ledger.store import Head, Store
 from ledger.witnesses import Asker
 from seclude.attestation.slots import Slots
+from seclude.attestation.snapshot import parse_snapshot
 from seclude.daemon.upstream import Upstream
-from seclude.errors import BusyError, UsageError
+from seclude.errors import BusyError, ConfigError, DecodeError, UsageError
 from seclude.tlog.keys import VerifierKey
+from seclude.tlog.note import parse_note
 from seclude.tlog.quorum import Witness
 
 KEYS: Final = "keys"
@@ -36,20 +41,20 @@ class Log:
         name: str,
         store: Store,
         key: VerifierKey,
-        rule: Rule,
+        rule: Callable[[Cosigning], Rule],
         cosigning: Callable[["Log", ThreadPoolExecutor], Cosigning],
         report: Report,
     ) -> None:
         self.name: Final = name
         self.store: Final = store
         self.key: Final = key
-        self.rule: Final = rule
         self._disk = ThreadPoolExecutor(1, f"disk-{name}")
         self._anchor = ThreadPoolExecutor(1, f"anchor-{name}")
         self.cosigning: Final = cosigning(self, self._disk)
+        self.rule: Final = rule(self.cosigning)
         self.sequencer: Final = Sequencer(
             store,
-            rule,
+            self.rule,
             self._disk,
             self._anchor,
             on_batch=lambda entries, seconds: report.stored(name, entries, seconds),
@@ -59,14 +64,15 @@ class Log:
         self._report = report
         report.watch(name, store, self.cosigning)
 
-    async def submit(self, payload: bytes) -> tuple[int, int]:
+    async def submit(self, payload: bytes, place: int | None = None) -> tuple[int, int]:
         """Return an entry's index, and the size of a cosigned checkpoint that it stands under; raises as rules do.
 
-        Raises BusyError where the disk or the witnesses take too long; the entry may be stored all the same.
+        With `place` it is refused at any other one. Raises BusyError where the disk or the witnesses take too long; the
+        entry may be stored all the same.
         """
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                index = await self.sequencer.submit(payload)
+                index = await self.sequencer.submit(payload, place)
         except TimeoutError:
             raise BusyError("not stored in time") from None
         return index, await self.cosigning.stands(index + 1)
@@ -120,8 +126,15 @@ class Opener:
             accept_data=self._accept_data,
             # What stands behind the leaves of the keys log is served below the root: /epochs, and not /keys/epochs.
             beside=make_files(config.data_folder) if name == KEYS else None,
+            former=self._material.former[name],
         )
-        return Log(name, store, signer.verifier, self._rule(name), self._cosigning, self._report)
+        try:
+            log = Log(name, store, signer.verifier, partial(self._rule, name), self._cosigning, self._report)
+        except OSError as exc:  # a checkpoint that was published before
+            raise ConfigError(f"{exc.filename or store.origin}: {exc.strerror}") from None
+        if name == STATE:
+            self._report.watch_snapshot(_Expiry(log))
+        return log
 
     def _cosigning(self, log: Log, disk: ThreadPoolExecutor) -> Cosigning:
         return Cosigning(
@@ -141,13 +154,44 @@ class Opener:
         upstream, path = self._ways[witness.name]
         return Asker(witness, upstream, path)
 
-    def _rule(self, name: str) -> Rule:
-        config = self._config
+    def _rule(self, name: str, cosigning: Cosigning) -> Rule:
+        config, material = self._config, self._material
+        now = self._now if material.quorum.rule is None else partial(vouched, self._now, cosigning)
         if name == KEYS:
-            return KeysRule(slots_of(config), self._now)
+            return KeysRule(slots_of(config), now)
         if name == STATE:
-            return StateRule(self._material.publishers, config.origin or "", self._now)
+            room = max_snapshot(material.checkpoint_octets)
+            return StateRule(material.publishers, config.origin or "", now, room)
         return PlainRule()
+
+
+class _Expiry:
+    """When the newest published snapshot of a state log expires."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._of: tuple[int, float] = 0, nan
+
+    def __call__(self) -> float:
+        published = self._log.cosigning.published
+        size = 0 if published is None else published.checkpoint.size
+        if size and size != self._of[0]:
+            try:
+                expires = float(parse_snapshot(parse_note(self._log.store.entry(size - 1)).text).expires)
+            except (DecodeError, OSError):  # the other numbers are worth having all the same
+                expires = nan
+            self._of = size, expires
+        return self._of[1] if size else nan
+
+
+def vouched(now: Callable[[], float], cosigning: Cosigning) -> float:
+    """Return the time of the ledger's clock, as far as a quorum of witnesses vouches for it.
+
+    A clock that runs ahead, with a gateway's on the same machine, would make void what are slots of the future, and
+    nothing takes that back.
+    """
+    known = cosigning.published
+    return min(now(), (0 if known is None else known.since) + MAX_CLOCK_DIFFERENCE)
 
 
 def slots_of(config: Config) -> Slots:

@@ -9,6 +9,7 @@ from typing import Final
 
 from ledger.cosigning import Cosigning
 from ledger.store import Store
+from seclude.attestation.bundle import MAX_PROOFS
 from seclude.attestation.proofs import Earlier, LogView, Proofs, serialize_proofs
 from seclude.errors import UsageError
 from seclude.tlog.cosigned import Cosigned
@@ -17,7 +18,17 @@ from seclude.tlog.outline import Outline, make_outline
 NO_KEYS: Final = "the keys log has no checkpoint that a quorum of witnesses has cosigned yet"
 NO_STATE: Final = "the state log has no checkpoint that a quorum of witnesses has cosigned yet"
 CLOCKS: Final = 100  # a hundredth of the time is added, for devices whose clock is behind
+ROOM_FOR_OUTLINES: Final = 24_576  # octets; of a keys log of twenty years of ten minutes, and of 2^14 snapshots
+ROOM_FOR_REST: Final = 64  # octets; the head, and the lengths of parts
 EMPTY_STATE: Final = "the state log is empty: publish a snapshot first"
+
+
+def max_snapshot(checkpoint_octets: int) -> int:
+    """Return how many octets a snapshot may have, where checkpoints have up to so many.
+
+    There must be room for the newest and an older one, since the day on which one is published the other is needed too.
+    """
+    return max(0, MAX_PROOFS - 3 * checkpoint_octets - ROOM_FOR_OUTLINES - ROOM_FOR_REST) // 2
 
 
 class ProofsMaker:

@@ -29,7 +29,8 @@ COSIGNED: Final = "cosigned"
 DOWN: Final = "down"
 CONTRADICTS: Final = "contradicts"
 NOT_VALID: Final = "not_valid"
-RESULTS: Final = (COSIGNED, DOWN, CONTRADICTS, NOT_VALID)
+FORGOT: Final = "forgot"  # it cosigned, after it had said that it has a smaller tree than it once cosigned
+RESULTS: Final = (COSIGNED, DOWN, CONTRADICTS, NOT_VALID, FORGOT)
 WORDS: Final = frozenset(RESULTS)
 ENTRIES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -75,6 +76,12 @@ class Report:
             ("log", "witness"),
             registry=registry,
         )
+        self._expiry = Gauge(
+            metrics.name("snapshot_expiry_timestamp_seconds"),
+            "When the newest published snapshot expires, and with it every release; no number where there is none",
+            registry=registry,
+        )
+        self._expiry.set(nan)
         self._last: dict[tuple[str, str], str] = {}
 
     def watch(self, name: str, store: Store, cosigning: Cosigning) -> None:
@@ -94,6 +101,10 @@ class Report:
             self._watch_witness(name, asker)
         for refusal in Refusal:
             self._refused.labels(name, refusal)
+
+    def watch_snapshot(self, expires: Callable[[], float]) -> None:
+        """Show when the newest snapshot of a log expires, whenever it is scraped."""
+        self._expiry.set_function(expires)
 
     def _watch_witness(self, name: str, asker: Asker) -> None:
         def age() -> float:
@@ -116,6 +127,8 @@ class Report:
     def asked(self, name: str, asker: Asker, failure: Exception | None) -> None:
         """Count what a witness answered, and log it where it is another thing than before."""
         result = _result(failure)
+        if result == COSIGNED and asker.has_forgotten:
+            result, asker.has_forgotten = FORGOT, False
         witness = asker.witness.name
         self._asked.labels(name, witness, result).inc()
         if self._last.get((name, witness)) == result:

@@ -23,7 +23,7 @@ from seclude.tlog.note import parse_note
 PLAIN_LABEL: Final = b"seclude submit plain v1"
 MAX_VOIDS: Final = 1 << 20  # slots without keys that one epoch may follow: twenty years of ten minutes, in some seconds
 MAX_AHEAD: Final = 1  # slots: keys are announced for the one after the present one, as the gateway announces them
-MAX_CLOCK_DIFFERENCE: Final = 600  # seconds between a publisher's clock and this one; both are set by people or NTP
+MAX_CLOCK_DIFFERENCE: Final = 600  # seconds between two parties' clocks, which are set by people or by NTP
 
 
 class Refusal(StrEnum):
@@ -128,10 +128,14 @@ class KeysRule:
         try:
             present = self._slots.epoch_at(self._now())
         except ConfigError:
-            raise RefusedError(Refusal.EARLY, "the first slot has not begun, by the clock of the ledger") from None
+            raise RefusedError(
+                Refusal.EARLY, "the first slot has not begun, by the clocks of the ledger and its witnesses"
+            ) from None
         if number > present + MAX_AHEAD:
             raise RefusedError(
-                Refusal.EARLY, f"epoch {number} is too early: the slot of now is {present}, by the clock of the ledger"
+                Refusal.EARLY,
+                f"epoch {number} is too early: the slot of now is {present}, by the clocks of the ledger and its "
+                "witnesses",
             )
 
 
@@ -150,15 +154,23 @@ class StateRule:
 
     label: Final = STATE_LABEL
 
-    def __init__(self, publishers: Sequence[VerifierKey], origin: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self, publishers: Sequence[VerifierKey], origin: str, now: Callable[[], float], max_snapshot: int = MAX_ENTRY
+    ) -> None:
+        """`max_snapshot` is how many octets there is room for in what gateways staple."""
         self._publishers = publishers
         self._origin = origin
         self._now = now
+        self._max_snapshot = min(max_snapshot, MAX_ENTRY)
 
     def admit(self, payload: bytes, tail: Tail) -> Admitted:
         """Admit a snapshot that devices could believe."""
-        if len(payload) > MAX_ENTRY:
-            raise RefusedError(Refusal.MALFORMED, f"an entry has at most {MAX_ENTRY} octets")
+        if len(payload) > self._max_snapshot:  # devices would get no proofs at all from then on
+            raise RefusedError(
+                Refusal.MALFORMED,
+                f"the snapshot has {len(payload)} octets, and bundles have room for two of {self._max_snapshot}; "
+                "name fewer chips",
+            )
         if tail.size and tail.leaf(tail.size - 1) == leaf_hash(payload):
             return Admitted(tail.size - 1)
         snapshot = self._verify(payload)

@@ -8,10 +8,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.rules import Admitted, Rule, Tail
+from ledger.rules import Admitted, Refusal, RefusedError, Rule, Tail
 from ledger.store import BrokenError, Head, Store
 from ledger.tree import Tree
 from seclude.errors import BusyError, PeerError, UsageError
@@ -21,9 +22,11 @@ MAX_BATCH: Final = 4096  # submissions; beyond the requests that a server holds 
 MAX_BATCH_BYTES: Final = 1 << 23  # octets of submissions: a tenth of a second on a slow disk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     payload: bytes
+    place: int | None
+    """Where alone it may stand, if whoever sent it said so."""
     done: asyncio.Future[int]
 
 
@@ -56,12 +59,21 @@ class Sequencer:
         self.failure: str | None = None
         """Why the last batch was not stored, if it was not; for people."""
 
-    async def submit(self, payload: bytes) -> int:
-        """Return the index of a submission that is stored and signed; raises what the rule does, and BusyError."""
-        waiting = _Waiting(payload, asyncio.get_running_loop().create_future())
+    async def submit(self, payload: bytes, place: int | None = None) -> int:
+        """Return the index of a submission that is stored and signed; raises what the rule does, and BusyError.
+
+        With `place` it is refused where it would get another index, for then something came between that its author
+        has not seen.
+        """
+        waiting = _Waiting(payload, place, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
-        return await waiting.done
+        try:
+            return await waiting.done
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # whoever gave up holds no memory while nothing can be written
+                self._queue.remove(waiting)
+            raise
 
     async def run(self) -> None:
         """Write batches for as long as the ledger serves."""
@@ -83,7 +95,9 @@ class Sequencer:
             if waiting.done.done():  # whoever sent it went away
                 continue
             try:
-                batch.add(waiting, self._rule.admit(waiting.payload, batch))
+                admitted = self._rule.admit(waiting.payload, batch)
+                _require_place(waiting.place, admitted.index)
+                batch.add(waiting, admitted)
             except PeerError as exc:
                 waiting.done.set_exception(exc)
             except OSError as exc:  # an entry that is needed to judge it cannot be read
@@ -125,6 +139,15 @@ class Sequencer:
         for waiting in submissions:
             if not waiting.done.done():
                 waiting.done.set_exception(BusyError("the disk does not take the entry"))
+
+
+def _require_place(place: int | None, index: int) -> None:
+    if place is not None and place != index:
+        raise RefusedError(
+            Refusal.OLD,
+            f"it was made to be entry {place} and would be entry {index}: another one came between; "
+            "build it anew from the newest one",
+        )
 
 
 class _Batch(Tail):

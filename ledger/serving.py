@@ -23,7 +23,7 @@ from seclude.errors import BusyError, DecodeError, UnauthorizedError
 from seclude.ledger import Path, epoch_path, open_submission
 from seclude.ohttp.media import PROBLEM
 from seclude.tlog.canonical import parse_decimal
-from seclude.tlog.tiles import ENTRIES, parse_tile_path
+from seclude.tlog.tiles import parse_tile_path
 
 OCTETS: Final = "application/octet-stream"
 TEXT: Final = "text/plain; charset=utf-8"
@@ -32,6 +32,7 @@ FOREVER: Final = (("Cache-Control", "public, max-age=31536000, immutable"),)
 SHORT: Final = (("Cache-Control", "public, max-age=2"),)  # seconds; less than what passes between two cosignatures
 NO_STORE: Final = ("Cache-Control", "no-store")
 RETRY_SECONDS: Final = 2
+NOT_FOUND: Final = refusal(404, fields=(NO_STORE,))  # or a cache may answer so when it is there
 UNAVAILABLE: Final = (NO_STORE, ("Retry-After", str(RETRY_SECONDS)))
 # A submission that is refused is wrong in itself, or wrong now. Nothing of it is worth sending again as it is.
 CONFLICTS: Final = frozenset({Refusal.TAKEN, Refusal.VOID, Refusal.OLD, Refusal.GAP})
@@ -59,8 +60,8 @@ class Serving:
         """Answer one request."""
         prefix, _, rest = request.path[1:].partition("/")
         log = self._by_prefix.get(f"/{prefix}")
-        if log is not None and f"/{rest}" == ADD:
-            return await self._add(log, request)
+        if log is not None and (f"/{rest}" == ADD or f"/{rest}".startswith(f"{ADD}/")):
+            return await self._add(log, f"/{rest}".removeprefix(ADD), request)
         if request.method not in ("GET", "HEAD"):
             return refusal(405, fields=(("Allow", "GET, HEAD"),))
         if log is not None:
@@ -71,7 +72,7 @@ class Serving:
             return Response(200, CONTENT_TYPE, await asyncio.to_thread(self._page), FIELDS)
         if request.path.startswith(f"{Path.EPOCHS}/") and self._keys is not None:
             return await self._epoch(self._keys, request.path.removeprefix(f"{Path.EPOCHS}/"))
-        return refusal(404)
+        return NOT_FOUND
 
     def _checkpoint(self, log: Log) -> Response:
         published = log.cosigning.published
@@ -83,34 +84,39 @@ class Serving:
         try:
             tile = Tile(*parse_tile_path(path))
         except DecodeError:
-            return refusal(404)
-        found = await asyncio.to_thread(log.store.tile, tile) if tile.level == ENTRIES else log.store.tile(tile)
-        return refusal(404) if found is None else Response(200, OCTETS, found, FOREVER)
+            return NOT_FOUND
+        found = await asyncio.to_thread(log.store.tile, tile)
+        return NOT_FOUND if found is None else Response(200, OCTETS, found, FOREVER)
 
     async def _epoch(self, log: Log, text: str) -> Response:
         try:
             number = parse_decimal(text, "epoch")
         except DecodeError:
-            return refusal(404)
+            return NOT_FOUND
         if number >= log.store.head.checkpoint.size:
-            return refusal(404)
+            return NOT_FOUND
         found = await asyncio.to_thread(log.store.read, epoch_path(number).removeprefix("/"))
-        return refusal(404) if found is None else Response(200, OCTETS, found, FOREVER)
+        return NOT_FOUND if found is None else Response(200, OCTETS, found, FOREVER)
 
     async def _serve_proofs(self, proofs: ProofsMaker) -> Response:
         missing = proofs.missing
         return Response(200, OCTETS, proofs.blob(), SHORT) if missing is None else _unavailable(missing)
 
-    async def _add(self, log: Log, request: Request) -> Response:
+    async def _add(self, log: Log, place: str, request: Request) -> Response:
+        """Take a submission; behind a slash its path may name the only index that it is meant for."""
         if request.method != "POST":
             return refusal(405, fields=(("Allow", "POST"),))
+        try:
+            wanted = parse_decimal(place[1:], "index") if place else None
+        except DecodeError:
+            return NOT_FOUND
         try:
             payload = open_submission(log.rule.label, await request.body.read(), self._secrets)
         except UnauthorizedError:
             self._report.refused(log.name, Refusal.UNAUTHORIZED)
             return refusal(403, fields=(NO_STORE,))
         try:
-            index, size = await log.submit(payload)
+            index, size = await log.submit(payload, wanted)
         except RefusedError as exc:
             return self._refuse(log, exc.refusal, str(exc))
         except DecodeError as exc:

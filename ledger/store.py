@@ -13,19 +13,20 @@ a second history.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from ledger.files import Files, RenameError
 from ledger.tree import LEVEL_BITS, Tile, Tree
-from seclude.errors import ConfigError, DecodeError, UsageError, VerificationError
+from seclude.errors import ConfigError, DecodeError, EvidenceError, UsageError, VerificationError
 from seclude.tlog.checkpoint import Checkpoint, render_checkpoint
 from seclude.tlog.cosignature import sign_checkpoint
 from seclude.tlog.cosigned import open_signed
-from seclude.tlog.keys import SignerKey
+from seclude.tlog.keys import SignerKey, VerifierKey
 from seclude.tlog.merkle import HASH_BYTES, leaf_hash, tree_root
-from seclude.tlog.note import Note, serialize_note
+from seclude.tlog.note import Note, add_signatures, parse_note, serialize_note
 from seclude.tlog.tiles import ENTRIES, TILE_WIDTH, parse_entries
 
 HEAD: Final = "head"
@@ -61,17 +62,20 @@ class Store:
         *,
         accept_data: bool,
         beside: Files | None = None,
+        former: Sequence[VerifierKey] = (),
     ) -> None:
         """Open the log, or begin it where there was none; raises ConfigError with what is wrong and what to do.
 
         `name` is that of its anchor. With `accept_data` a log without an anchor is taken as it is. What is stored
-        beside entries goes into another folder where `beside` is given.
+        beside entries goes into another folder where `beside` is given. `former` are keys that this log had before: a
+        head of theirs is continued, and signed anew.
         """
         self._files = files
         self._beside = beside or files
         self._anchors = anchors
         self._name = name
         self._signer = signer
+        self._former = tuple(former)
         self._broken = False
         self._read = lru_cache(CACHED_TILES)(files.read)
         self.head: Head = self._open(accept_data)
@@ -115,11 +119,34 @@ class Store:
             self._anchors.replace(self._name, head.note)
             self._anchored = head
 
-    def publish(self, note: bytes, first: str | None = None) -> None:
-        """Store the newest cosigned checkpoint, and keep it under another name too; raises OSError. This blocks."""
-        if first is not None:
-            self._files.write_new({first: note})
+    def publish(self, note: bytes, kept: Mapping[str, bytes] | None = None) -> None:
+        """Store the newest cosigned checkpoint, after others that are kept by name; raises OSError. This blocks."""
+        for name, other in (kept or {}).items():
+            self.keep(name, other)
         self._files.replace(CHECKPOINT, note)
+
+    def keep(self, name: str, note: bytes) -> None:
+        """Store a cosigned checkpoint in a folder of this one; raises OSError. This blocks."""
+        if self._files.find(name) is None:
+            self._files.write_new({name: note})
+        else:
+            self._files.replace(name, note)
+
+    def own(self, note: bytes) -> bytes | None:
+        """Return a checkpoint of this very tree at some size with the signature of the present key; else None.
+
+        Raises OSError where a tile cannot be read.
+        """
+        tree = self.head.tree
+        try:
+            checkpoint = self._open_own(note)
+        except (DecodeError, VerificationError):
+            return None
+        if checkpoint.size > tree.size or tree_root(checkpoint.size, tree.node) != checkpoint.root:
+            return None
+        if self._is_signed_now(note):
+            return note
+        return serialize_note(add_signatures(parse_note(note), sign_checkpoint(checkpoint, self._signer, 0)))
 
     def published(self, name: str = CHECKPOINT) -> bytes | None:
         """Return what `publish` stored; raises OSError."""
@@ -179,12 +206,13 @@ class Store:
 
     def _open(self, accept_data: bool) -> Head:
         try:
-            note, anchor = self._files.find(HEAD), self._anchors.find(self._name)
+            found, anchor = self._files.find(HEAD), self._anchors.find(self._name)
         except OSError as exc:
             raise ConfigError(f"{exc.filename}: {exc.strerror}") from None
-        if note is None:
+        if found is None:
             return self._begin(anchor)
-        head = self._resume(note)
+        head = self._resume(found)
+        note = head.note
         if anchor is not None:
             self._require_newest(head, anchor)
         elif not accept_data:
@@ -192,6 +220,8 @@ class Store:
                 f"{self._anchors.root / self._name}: missing, so an older copy of the log could not be told from the "
                 "newest; where you know that this is the newest, start once with --accept-data"
             )
+        if note != found:
+            self._write_first(head, "the head", self._files, HEAD)
         if anchor != note:  # a disk that is full or read-only can still be served from
             self._write_first(head, "the anchor", self._anchors, self._name)
         return head
@@ -215,11 +245,25 @@ class Store:
 
     def _claimed(self, note: bytes, path: object) -> Checkpoint:
         try:
-            return open_signed(note, self._signer.verifier)
+            return self._open_own(note)
         except (DecodeError, VerificationError) as exc:
             raise ConfigError(
-                f"{path}: not a checkpoint of this log's key: {exc}; see which of the two is wrong"
+                f"{path}: not a checkpoint of this log's key: {exc}; see which of the two is wrong, and where the key "
+                "was exchanged, name the one before in `former`"
             ) from None
+
+    def _open_own(self, note: bytes) -> Checkpoint:
+        """Return a checkpoint that the present key signed, or one that this log had before."""
+        if not self._is_signed_now(note):
+            for key in self._former:
+                with suppress(EvidenceError):
+                    return open_signed(note, key)
+        return open_signed(note, self._signer.verifier)
+
+    def _is_signed_now(self, note: bytes) -> bool:
+        """Whether a signature claims to be of the present key; whether it is, `open_signed` sees."""
+        key = self._signer.verifier
+        return any((each.name, each.key_id) == (key.name, key.key_id) for each in parse_note(note).signatures)
 
     def _require_newest(self, head: Head, anchor: bytes) -> None:
         path = self._anchors.root / self._name
@@ -249,7 +293,7 @@ class Store:
             )
         self._require_last_entries(tree)
         self._require_head_is_newest(checkpoint)
-        return Head(tree, checkpoint, note)
+        return Head(tree, checkpoint, note) if self._is_signed_now(note) else self._sign(tree)
 
     def _require_head_is_newest(self, head: Checkpoint) -> None:
         shown = self.published()

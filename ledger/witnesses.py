@@ -73,6 +73,10 @@ class Asker:
         """What it says against this log, if it does; for people."""
         self.cosigned_at: int | None = None
         """The time of its newest cosignature, by its own clock."""
+        self.cosigned_size = 0
+        """The largest tree of this log that it is known to have cosigned."""
+        self.has_forgotten = False
+        """Whether it said that it has a smaller one, so that it could be shown another history from there."""
         self._upstream = upstream
         self._path = path
         self._known: int | None = None  # the size that it has, as far as it said
@@ -89,7 +93,7 @@ class Asker:
             answer = await self._upstream.exchange("POST", self._path, content_type=TEXT, body=body)
             if answer.status == 200:
                 signature = self._take(head, answer.body)
-                self._known = size
+                self._known = self.cosigned_size = size
                 return signature
             if answer.status == 422:
                 raise ContradictionError(
@@ -100,6 +104,7 @@ class Asker:
             if answer.content_type != SIZE_MEDIA_TYPE:
                 raise ContradictionError(self._says(f"it has cosigned another tree of {old} entries"))
             self._known = self._read_size(answer.body)
+            self.has_forgotten = self.has_forgotten or self._known < self.cosigned_size
             if self._known > newest:
                 raise ContradictionError(
                     self._says(f"it has cosigned {self._known} entries, and this log has {newest}")

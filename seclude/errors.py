@@ -10,6 +10,7 @@
     │   ├── UnknownKeyError     stale or unknown key configuration              422, ohttp-key
     │   ├── OpenError           authentication failed; says nothing more        400
     │   ├── ReplayError         this encapsulated request was served before     409
+    │   ├── UnauthorizedError   a submission by nobody who may write            403
     │   └── DateError           the inner Date is outside the window            400, date
     ├── VerificationError       do not trust this worker
     │   ├── EvidenceError       names the step that failed
@@ -78,6 +79,12 @@ class ReplayError(PeerError):
     """Raised when an encapsulated request was already served, or can no longer be told from one that was."""
 
     status = 409
+
+
+class UnauthorizedError(PeerError):
+    """Raised when a submission is authenticated by no secret that is known here."""
+
+    status = 403
 
 
 class DateError(PeerError):

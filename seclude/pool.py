@@ -1,24 +1,35 @@
-"""What a gateway and the workers of its pool say to each other: the paths, and the two documents that are not opaque.
+"""What a gateway and the workers of its pool say to each other: the paths, and what of it the gateway can read.
 
-Everything else that passes here is opaque to the gateway: ciphertext, key bundles, and the four messages of a join. A
-worker is attested to devices, not to the gateway, so a status proves nothing. A worker that lies about its keys gets
+Everything else that passes here is opaque to the gateway: ciphertext, key bundles, and the four messages of a join.
+Beside them go the ledger's proofs, which are public and empty where there is no ledger:
+
+    birth  = head, epoch u64, proofs vec32
+    shared = head, third message of the join vec32, proofs vec32
+
+A worker is attested to devices, not to the gateway, so a status proves nothing. A worker that lies about its keys gets
 requests that it cannot open, which it could have refused as well.
 
 An encapsulated request is answered with 200 once it opened, whatever came of it. Two plain answers say that it surely
 did not: 422, the key that it names is not held, and 503, the worker has no room to begin.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from seclude.attestation.bundle import MAX_BUNDLE, MAX_EPOCHS, MAX_PROOFS, expect_head
 from seclude.errors import DecodeError
+from seclude.wire import Reader, Writer
 
 Document = TypeVar("Document")
 
 OCTETS: Final = "application/octet-stream"
 JSON: Final = "application/json"
+BIRTH_HEAD: Final = b"SECLUDE-BIRTH\x01"
+SHARED_HEAD: Final = b"SECLUDE-SHARED\x01"
+MAX_SHARED_KEYS: Final = (MAX_EPOCHS + 1) * MAX_BUNDLE  # the bundles of the live epochs, and their sealed keys
 DRAINING: Final = "draining"  # the reason that every party gives while it stops
 
 
@@ -33,7 +44,7 @@ class Message(StrEnum):
     STATUS = "/pool/status"
     """Nothing: a `Status`."""
     BIRTH = "/pool/birth"
-    """The epoch to make keys for: its bundle, the same one when asked again."""
+    """A `Birth`: its bundle without proofs, the same one when asked again."""
     NONCE = "/pool/nonce"
     """Nothing: a member's nonce, the first message of a join."""
     JOIN = "/pool/join"
@@ -41,7 +52,7 @@ class Message(StrEnum):
     ADMIT = "/pool/admit"
     """The second message, to the member: the third."""
     KEYS = "/pool/keys"
-    """The third message, to the joiner: nothing."""
+    """`Shared`, which has the third message, to the joiner: nothing."""
     RETIRE = "/pool/retire"
     """Nothing, to a worker that wishes to be renewed: nothing. It then stops as for SIGTERM, and is started again."""
 
@@ -78,8 +89,21 @@ class Status(msgspec.Struct, frozen=True):
         return DRAINING in self.reasons
 
 
-class _Birth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    epoch: Number
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A wish for the keys of an epoch."""
+
+    epoch: int
+    proofs: bytes = b""
+    """What the ledger shows now; the worker verifies it, and its keys log dates the core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a joiner gets: keys that a member sealed to it, and what shows that their epochs are logged."""
+
+    keys: bytes
+    proofs: bytes = b""
 
 
 def serialize_status(status: Status) -> bytes:
@@ -92,14 +116,32 @@ def parse_status(data: bytes) -> Status:
     return _parse(data, Status, "the status of a worker")
 
 
-def serialize_birth(epoch: int) -> bytes:
+def serialize_birth(birth: Birth) -> bytes:
     """Return the encoding of a wish for the keys of an epoch."""
-    return msgspec.json.encode(_Birth(epoch))
+    return Writer().raw(BIRTH_HEAD).u64(birth.epoch).vec32(birth.proofs).getvalue()
 
 
-def parse_birth(data: bytes) -> int:
-    """Return the epoch that a gateway wants keys for; whether it may exist is for the worker's own clock to say."""
-    return _parse(data, _Birth, "the request for a birth").epoch
+def parse_birth(data: bytes) -> Birth:
+    """Read what a gateway wants keys for; whether they may exist is for the worker's own clock to say."""
+    reader = Reader(data)
+    expect_head(reader, BIRTH_HEAD, "the request for a birth")
+    birth = Birth(reader.u64("epoch"), reader.vec32("proofs", MAX_PROOFS))
+    reader.finish("request for a birth")
+    return birth
+
+
+def serialize_shared(shared: Shared) -> bytes:
+    """Return the encoding of what a joiner gets."""
+    return Writer().raw(SHARED_HEAD).vec32(shared.keys).vec32(shared.proofs).getvalue()
+
+
+def parse_shared(data: bytes) -> Shared:
+    """Read what a joiner gets; the message of the join and the proofs stay unread."""
+    reader = Reader(data)
+    expect_head(reader, SHARED_HEAD, "the keys of a join")
+    shared = Shared(reader.vec32("join keys", MAX_SHARED_KEYS), reader.vec32("proofs", MAX_PROOFS))
+    reader.finish("keys of a join")
+    return shared
 
 
 def _parse(data: bytes, kind: type[Document], name: str) -> Document:

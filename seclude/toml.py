@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+PLAIN: Final = re.compile(r'[^\\"\x00-\x09\x0b-\x1f\x7f]*')  # lines that need no escape
 LINE: Final = 80  # characters of an array that stands in one line
 
 
@@ -42,4 +43,6 @@ def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         line = ", ".join(map(_value, value))
         return f"[{line}]" if len(line) < LINE else "[" + "".join(f"\n  {_value(item)}," for item in value) + "\n]"
+    if isinstance(value, str) and "\n" in value and PLAIN.fullmatch(value):
+        return f'"""\n{value}"""'
     return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,14 @@ class Running:
         pids = self.facts["pids"]
         assert isinstance(pids, dict)
         return int(pids[party])
+
+    def proofs(self) -> bytes:
+        """Return what the ledger shows now, as gateways take it to the workers; nothing where there is no ledger."""
+        ledger = self.facts.get("ledger")
+        if ledger is None:
+            return b""
+        with urllib.request.urlopen(f"{ledger}/proofs", timeout=10) as answer:
+            return bytes(answer.read())
 
     def seclude(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         """Run the `seclude` command against this stack."""

@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     last = None if arguments.last is None else load_state(arguments.last)
     body = seal_submission(STATE_LABEL, state.serialize(), load_submit_secret(arguments.secret))
     reach = Reach(arguments.ledger, arguments.ca)
-    _require_follows(state, last, reach)
-    submit(reach, body, arguments.wait)
+    place = _require_follows(state, last, reach)
+    submit(reach, body, arguments.wait, place)
     print(f"{arguments.file} stands in the log and is cosigned; gateways and devices learn of it by the next slot")
     return 0
 
@@ -71,13 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return enter("submit", fill, run, arguments)
 
 
-def submit(reach: Reach, body: bytes, wait_seconds: float) -> None:
-    """Send a submission until it stands in the log; raises `NotTakenError`, or `UpstreamError` when time is over."""
+def submit(reach: Reach, body: bytes, wait_seconds: float, place: int | None = None) -> None:
+    """Send a submission until it stands in the log; raises `NotTakenError`, or `UpstreamError` when time is over.
+
+    With `place` the ledger takes it as that entry or not at all.
+    """
+    path = str(Place.ADD_STATE) if place is None else f"{Place.ADD_STATE}/{place}"
     deadline = time.monotonic() + wait_seconds
     while True:
         reason, pause = "", PAUSE_SECONDS
         try:
-            answer = reach.ask("POST", Place.ADD_STATE, body, seconds=ANSWER_SECONDS)
+            answer = reach.ask("POST", path, body, seconds=ANSWER_SECONDS)
             if answer.status == 200:
                 return
             reason = _reason(answer)
@@ -97,22 +101,27 @@ def _reason(answer: Answer) -> str:
     return f"the ledger answers {answer.status}{said}"
 
 
-def _require_follows(state: StateFile, last: StateFile | None, reach: Reach) -> None:
-    """Raise `ConfigError` for a snapshot that would undo what came after the one that it was made from."""
+def _require_follows(state: StateFile, last: StateFile | None, reach: Reach) -> int | None:
+    """Return the index that a snapshot must get so as to undo nothing, if that can be told; raises `ConfigError`.
+
+    Between this look and the ledger's own another snapshot may come, or one may stand there that nobody has cosigned
+    yet: the index is what both see alike.
+    """
     try:
-        newest = fetch_current(reach, None, "").state
+        current = fetch_current(reach, None, "")
     except NoSnapshotError:
         if last is not None:
             raise ConfigError("the log has no snapshot yet, so none that --from could name") from None
-        return
+        return 0
     except UpstreamError:
         if last is not None:
             raise
-        return  # no checkpoint was cosigned yet, or nobody answers, which submitting tells apart
+        return None  # no checkpoint was cosigned yet, or nobody answers, which submitting tells apart
     except (DecodeError, VerificationError) as exc:
         raise UpstreamError(f"the ledger serves what is no log: {exc}") from exc
+    newest = current.state
     if newest.text == state.text:
-        return
+        return None
     if last is None:
         kept = {each.manifest for each in state.snapshot.revocations}
         for each in newest.snapshot.revocations:
@@ -126,6 +135,7 @@ def _require_follows(state: StateFile, last: StateFile | None, reach: Reach) -> 
             f"the log has another snapshot by now, issued {in_words(newest.snapshot.issued)}: fetch it with "
             "`seclude-ledger state --out` and make this one anew from it"
         )
+    return current.checkpoint.size
 
 
 def _require_signed(state: StateFile, path: Path) -> None:

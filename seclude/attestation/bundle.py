@@ -35,7 +35,9 @@ MAX_JOIN_POLICY: Final = 24_576  # octets; eight pinned roots of 1.5 KiB in base
 MAX_CHECKPOINT: Final = 32_768  # octets; a log's signature and eight ML-DSA-44 cosignatures of 3.3 KiB
 MAX_CORE: Final = (1 << 16) - 1  # octets; above the sum of its parts, so that the parts' limits decide
 MAX_EVIDENCE: Final = 131_072  # octets; a TDX quote with all its collateral takes 40 KiB
-MAX_PROOFS: Final = 131_072  # octets; two checkpoints with cosignatures and two paths take 80 KiB
+# Octets. Two snapshots of 60 KiB, three checkpoints with Ed25519 cosignatures and two outlines take 150 KiB, eight
+# ML-DSA-44 witnesses 90 KiB more: then snapshots have to be smaller. Above this, a list would be over what hops carry.
+MAX_PROOFS: Final = 172_032
 MAX_BUNDLE: Final = len(BUNDLE_HEAD) + 2 + MAX_CORE + 4 + MAX_EVIDENCE + 4 + MAX_PROOFS
 MAX_EPOCHS: Final = 3  # that live at once: one that still opens, one that encrypts, one that is announced
 MAX_BUNDLES: Final = len(BUNDLES_HEAD) + 1 + MAX_EPOCHS * (4 + MAX_BUNDLE)

@@ -17,6 +17,7 @@ from msgspec.structs import replace as replace_fields
 from seclude.attestation.accept import Bit, SnpTable, Table
 from seclude.attestation.bundle import MAX_JOIN_POLICY, expect_head, read_name
 from seclude.attestation.launchlog import ZERO
+from seclude.attestation.pins import Ledger
 from seclude.attestation.policy import Demonstration, Policy, PolicyDocument, Production
 from seclude.attestation.slots import Slots
 from seclude.attestation.tpm import LAUNCH_PCR
@@ -79,6 +80,7 @@ def verify_join_policy(theirs: Policy, ours: Policy) -> Policy:
         raise PolicyError("the pool divides time into other slots")
     if isinstance(ours.document, Production) and not isinstance(theirs.document, Production):
         raise PolicyError("the pool lets in workers by a demonstration policy")
+    _require_same_ledger(theirs.ledger, ours.ledger)
     platforms = ours.document.platforms()
     for name, table in theirs.document.platforms().items():
         if name not in platforms:
@@ -90,6 +92,30 @@ def verify_join_policy(theirs: Policy, ours: Policy) -> Policy:
             raise PolicyError(f'the pool lets in workers without evidence of format "{name}"')
         _require_no_laxer(name, additions[name], table)
     return theirs
+
+
+def _require_same_ledger(theirs: Ledger | None, ours: Ledger | None) -> None:
+    """Refuse a pool whose members look at another ledger; for how long a release must have stood is for each to say.
+
+    Keys and the rule are compared, and not their texts: one of two may have addresses, comments or another order.
+    """
+    if ours is None:
+        return
+    if theirs is None:
+        raise PolicyError("the pool shares keys that no ledger shows")
+    believed = _believed(theirs)
+    for field, value in _believed(ours).items():
+        if believed[field] != value:
+            raise PolicyError(f"the pool believes another ledger than we do: {field}")
+
+
+def _believed(ledger: Ledger) -> dict[str, object]:
+    return {
+        "keys_log": ledger.keys_log,
+        "state_log": ledger.state_log,
+        "publishers": frozenset(ledger.publishers),
+        "witnesses": (ledger.quorum.rule, frozenset((each.name, each.key) for each in ledger.quorum.witnesses)),
+    }
 
 
 def _without_measurements(document: PolicyDocument) -> PolicyDocument:

@@ -14,6 +14,8 @@ from msgspec.structs import replace as replace_fields
 
 from seclude.attestation import simulated
 from seclude.attestation.accept import (
+    CHIP_DIGITS,
+    LedgerTable,
     NitroTable,
     NvidiaTable,
     Sha256,
@@ -27,11 +29,14 @@ from seclude.attestation.accept import (
 from seclude.attestation.bundle import DIGEST_BYTES, check_names
 from seclude.attestation.certificates import load_certificate
 from seclude.attestation.evidence import NITRO, NVIDIA, SEV_SNP, SIMULATED, TDX, TPM
+from seclude.attestation.pins import Ledger, ledger_problems, open_ledger
 from seclude.attestation.slots import MAX_PERIOD_SECONDS, Slots
+from seclude.attestation.snapshot import Snapshot
 from seclude.attestation.tpm import PINNABLE
 from seclude.errors import ConfigError, EvidenceError
 
 MAX_SKEW_SECONDS: Final = 300  # more than any clock that is kept by NTP is ever wrong
+ANNOUNCED_PERIODS: Final = 2  # from when a slot's keys are announced until they encrypt no more
 LIVE_PERIODS: Final = 3  # a key is made in the slot before its own and opens for one slot after it
 MAX_AGE_SECONDS: Final = LIVE_PERIODS * MAX_PERIOD_SECONDS  # no key lives for longer
 PRODUCTION: Final = "production"
@@ -49,6 +54,8 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Oldest accepted evidence; three periods unless said otherwise, the life of a key."""
     clock_skew_seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_SKEW_SECONDS)] = 30
     """How far in the future evidence may seem to be dated."""
+    ledger: LedgerTable | None = None
+    """Where software and keys must be public; a demonstration may do without, and then names its manifests."""
     sev_snp: SnpTable | None = None
     tdx: TdxTable | None = None
     nitro: NitroTable | None = None
@@ -130,6 +137,43 @@ class Policy:
         """How far in the future evidence may seem to be dated."""
         return self.document.clock_skew_seconds
 
+    @property
+    def ledger(self) -> Ledger | None:
+        """Where software and keys must be public, if the policy asks for that."""
+        return None if self.document.ledger is None else open_ledger(self.document.ledger)
+
+    @property
+    def max_checkpoint_age_seconds(self) -> int:
+        """The oldest cosignatures that are accepted."""
+        given = None if self.ledger is None else self.ledger.max_checkpoint_age_seconds
+        return given or ANNOUNCED_PERIODS * self.slots.period_seconds + self.clock_skew_seconds
+
+    def under(self, snapshot: Snapshot, manifest: bytes) -> Self:
+        """Return what a policy with a ledger accepts of one software, by what the state log says of it.
+
+        What the policy names itself still counts. Software and images must then be in both; chips that it names take
+        the place of the snapshot's.
+        """
+        release = snapshot.release(self.role, manifest)
+        listed = () if release is None else (manifest.hex(),)
+        own = self.document.manifests
+        document = replace_fields(self.document, manifests=tuple(each for each in own or listed if each in listed))
+        for name, table in document.platforms().items():
+            changed: dict[str, tuple[str, ...]] = {}
+            if hasattr(table, "measurements"):
+                images = () if release is None else release.images(name)
+                changed["measurements"] = tuple(each for each in table.measurements or images if each in images)
+            if hasattr(table, "chips"):
+                changed["chips"] = table.chips or snapshot.chips_of(name)
+            document = replace_fields(document, **{name.replace("-", "_"): replace_fields(table, **changed)})
+        return replace(self, document=document)
+
+    @property
+    def launched(self) -> Mapping[str, bytes]:
+        """The image that `for_launch` left, by the format that measured it; empty where none measures one."""
+        tables = self.document.platforms().items()
+        return {name: bytes.fromhex(image) for name, table in tables for image in getattr(table, "measurements", ())}
+
     def for_launch(self, launched: Mapping[str, bytes]) -> Self:
         """Return a policy that accepts no image of a machine but these, by the format that measured each."""
         document = self.document
@@ -155,13 +199,18 @@ def problems(document: PolicyDocument, *, own: bool = False) -> Iterator[str]:
     if not platforms:
         alone = " TPM evidence alone is not enough: a TPM encrypts no memory." if document.tpm is not None else ""
         yield f"no platform is accepted; add [sev-snp], [tdx] or [nitro].{alone}"
-    if not own and not document.manifests:
-        yield "manifests is empty: name the software that is accepted"
+    if isinstance(document, Production) and document.ledger is None:
+        yield "[ledger] is missing: software and keys that only one person is shown would be believed"
+    logged = document.ledger is not None  # it names software, images and chips
+    if not own and not logged and not document.manifests:
+        yield "manifests is empty: name the software that is accepted, or a [ledger] that does"
     for name, table in platforms.items():
-        if not own and not getattr(table, "measurements", ("none of its own",)):
+        if not own and not logged and not getattr(table, "measurements", ("none of its own",)):
             yield f"{name}.measurements is empty: name the images that are accepted"
-        if isinstance(document, Production) and not getattr(table, "chips", ("has none",)):
+        if isinstance(document, Production) and not logged and not getattr(table, "chips", ("has none",)):
             yield f"{name}.chips is empty: a key taken from any chip in the world would be believed"
+    if document.ledger is not None:
+        yield from ledger_problems(document.ledger)
     yield from _chip_problems(document)
     yield from _tpm_problems(document)
     yield from _root_problems(document)
@@ -174,10 +223,9 @@ def _chip_problems(document: PolicyDocument) -> Iterator[str]:
             floor = snp.minimum_tcb.get(product)
             if floor is None or (isinstance(document, Production) and floor == SnpTcb()):
                 yield f"sev-snp.minimum_tcb has no level for {product}: old firmware would be believed"
-        lengths = {2 * octets for octets in (8, 64)}
-        if any(len(chip) not in lengths for chip in snp.chips):
+        if any(len(chip) not in CHIP_DIGITS[SEV_SNP] for chip in snp.chips):
             yield "sev-snp.chips must have 64 octets, or 8 on Turin"
-    if document.tdx is not None and any(len(chip) != 32 for chip in document.tdx.chips):
+    if document.tdx is not None and any(len(chip) not in CHIP_DIGITS[TDX] for chip in document.tdx.chips):
         yield "tdx.chips must have 16 octets, a PPID's"
 
 

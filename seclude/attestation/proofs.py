@@ -75,12 +75,12 @@ def serialize_proofs(proofs: Proofs) -> bytes:
     """Return the encoding; parts over their limits are a `UsageError`."""
     writer = Writer().raw(PROOFS_HEAD)
     for log in (proofs.keys, proofs.state):
-        if len(log.checkpoint) > MAX_CHECKPOINT:
-            raise UsageError("a checkpoint is over its limit")
-        writer.vec16(log.checkpoint).vec16(log.outline.serialize())
-    writer.vec32(proofs.snapshot).u8(proofs.earlier is not None)
+        writer.vec16(_within(MAX_CHECKPOINT, "a checkpoint", log.checkpoint))
+        writer.vec16(_within(MAX_OUTLINE, "an outline", log.outline.serialize()))
+    writer.vec32(_within(MAX_SNAPSHOT, "the snapshot", proofs.snapshot)).u8(proofs.earlier is not None)
     if proofs.earlier is not None:
-        writer.vec16(proofs.earlier.checkpoint).vec32(proofs.earlier.snapshot)
+        writer.vec16(_within(MAX_CHECKPOINT, "the earlier checkpoint", proofs.earlier.checkpoint))
+        writer.vec32(_within(MAX_SNAPSHOT, "the earlier snapshot", proofs.earlier.snapshot))
     encoded = writer.getvalue()
     if len(encoded) > MAX_PROOFS:
         raise UsageError(f"the proofs take {len(encoded)} octets, limit {MAX_PROOFS}")
@@ -109,6 +109,12 @@ def parse_proofs(data: bytes) -> Proofs:
 def claimed_checkpoint(checkpoint: bytes) -> Checkpoint:
     """Return what a signed checkpoint says, its signatures unread."""
     return parse_checkpoint(parse_note(checkpoint).text)
+
+
+def _within(limit: int, what: str, part: bytes) -> bytes:
+    if len(part) > limit:
+        raise UsageError(f"{what} of the proofs takes {len(part)} octets, limit {limit}")
+    return part
 
 
 def _read_log(reader: Reader, what: str) -> LogView:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from seclude.attestation.judge import TITLES
 from seclude.errors import VerificationError
 
 NEWER: Final = "get a newer trust file from whoever publishes this service"
@@ -20,10 +21,17 @@ BY_STEP: Final = {
     10: "check this device's clock, and if it is right try again in a minute",
     11: "keep this message and its evidence: not everybody is shown the same keys, so " + STAY_AWAY,
     12: "update this software",
+    13: f"{NEWER}, and if theirs says the same do not use the service",
+    14: "check this device's clock, and if it is right try again in a minute",
+    15: "keep this message: the log was shown with two histories, so " + STAY_AWAY,
+    16: STAY_AWAY,
+    17: "try again in a minute, and if it stays so " + STAY_AWAY,
+    18: "try again later: others must be able to look at new software first, and old software must be replaced",
 }
 
 
 def explain(refusal: VerificationError) -> str:
     """Return why nothing was sent and what to do about it, in one sentence."""
     advice = BY_STEP.get(refusal.step, STAY_AWAY)
-    return f"refused, nothing was sent: step {refusal.step}: {refusal}; {advice}"
+    title = f' ("{TITLES[refusal.step]}")' if refusal.step in TITLES else ""
+    return f"refused, nothing was sent: step {refusal.step}{title}: {refusal}; {advice}"

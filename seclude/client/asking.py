@@ -7,7 +7,7 @@ encapsulated anew: nobody must be able to tell that two requests are one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -18,6 +18,7 @@ from seclude.bhttp_stream import Head, ResponseReader
 from seclude.client.answers import parse_problem, refusal
 from seclude.client.hop import SILENCE_SECONDS, TOTAL_SECONDS, Incoming
 from seclude.client.keys import Keys
+from seclude.client.receipts import Use
 from seclude.client.relays import Endpoint, Relays
 from seclude.daemon.messages import UpstreamResponse
 from seclude.errors import OHTTP_KEY, DecodeError, OpenError, UpstreamError
@@ -28,14 +29,17 @@ from seclude.ohttp.media import OHTTP_CHUNKED_REQ, OHTTP_CHUNKED_RES, OHTTP_REQ,
 from seclude.padding import pad
 
 CHANGED: Final = "the answer was changed on its way or does not belong to this request; nothing of it is shown"
+Observer = Callable[[Use], None]
+"""Called with the keys that a request was encapsulated for, before any of it is sent; again where it is sent anew."""
+
 CUT: Final = "the answer was cut short or changed on its way; what came of it is not the whole of it"
 
 
-async def ask(keys: Keys, relays: Relays, message: bhttp.Request) -> bhttp.Response:
+async def ask(keys: Keys, relays: Relays, message: bhttp.Request, used: Observer | None = None) -> bhttp.Response:
     """Send one inner request to the pool and return the inner response, whatever its status."""
     data = pad(bhttp.serialize_request(message))
     for last in (False, True):
-        pool = await keys.current()
+        pool = await _keys_for(keys, used)
         answer, opener = await relays.send(partial(_post, pool, data))
         if answer.status == 200 and media_type(answer.content_type) == OHTTP_RES:
             try:
@@ -105,11 +109,13 @@ class Streaming:
 
 
 @asynccontextmanager
-async def ask_streaming(keys: Keys, relays: Relays, message: bhttp.Request) -> AsyncIterator[Streaming]:
+async def ask_streaming(
+    keys: Keys, relays: Relays, message: bhttp.Request, used: Observer | None = None
+) -> AsyncIterator[Streaming]:
     """Send one inner request in chunks, and give the inner response as it comes; it ends with the block."""
     data = pad(bhttp.serialize_request(message))
     for last in (False, True):
-        pool = await keys.current()
+        pool = await _keys_for(keys, used)
         answer = await relays.send(partial(_begin, pool, data))
         if isinstance(answer, Streaming):
             try:
@@ -118,6 +124,14 @@ async def ask_streaming(keys: Keys, relays: Relays, message: bhttp.Request) -> A
                 await answer.close()
             return
         _see_to(answer, keys, pool, last=last)
+
+
+async def _keys_for(keys: Keys, used: Observer | None) -> TrustedPool:
+    """Return the keys of the present slot, and tell whoever keeps a receipt."""
+    use = await keys.current()
+    if used is not None:
+        used(use)
+    return use.pool
 
 
 def _see_to(answer: UpstreamResponse, keys: Keys, pool: TrustedPool, *, last: bool) -> None:

@@ -16,7 +16,15 @@ from typing import Final
 import msgspec
 
 from seclude.attestation.accept import NitroTable, NvidiaTable, SnpTable, SnpTcb, Table, TdxTable
-from seclude.attestation.bundle import Core, birth_report_data, core_digest, parse_core, parse_unlogged_checkpoint
+from seclude.attestation.bundle import (
+    UNLOGGED_HEAD,
+    Core,
+    birth_report_data,
+    core_digest,
+    parse_bundle,
+    parse_core,
+    parse_unlogged_checkpoint,
+)
 from seclude.attestation.evidence import (
     NITRO,
     NVIDIA,
@@ -29,16 +37,20 @@ from seclude.attestation.evidence import (
     bound_by,
 )
 from seclude.attestation.formats import verify_item
-from seclude.attestation.policy import PolicyDocument, Production, problems
+from seclude.attestation.judge import choose_tables
+from seclude.attestation.policy import Policy, PolicyDocument, Production, problems
 from seclude.attestation.policytext import convert_policy_document
-from seclude.attestation.slots import in_words
+from seclude.attestation.proofs import claimed_checkpoint, parse_proofs
+from seclude.attestation.slots import Slots, in_words
+from seclude.attestation.snapshot import parse_snapshot
 from seclude.attestation.steps import Step
-from seclude.attestation.verify import choose_tables, verify_bundle
+from seclude.attestation.verify import verify_bundle
 from seclude.client.evidencefile import MAX_FILE, Exhibit, read_exhibits
 from seclude.client.policywords import explain_policy
 from seclude.client.render import render_step
 from seclude.client.trust import Trust, parse_trust
 from seclude.errors import ConfigError, EvidenceError, PolicyError
+from seclude.tlog.note import parse_note
 
 # What is asked of evidence where no policy is given: that it is genuine. A TPM's and a simulated platform's roots are
 # nobody's but the policy's, so without one these two cannot be judged.
@@ -56,6 +68,7 @@ NOT_JUDGED: Final = (
     "and of a platform that this policy accepts; not judged: its age, and a core's origin, slot and join policy. "
     "A key bundle is judged whole where --policy names a trust file"
 )
+ANY_SLOTS: Final = Slots(t0=0, period_seconds=1)  # which a policy has, and which nothing here is judged by
 FORMATS: Final = (SEV_SNP, TDX, NITRO, TPM, NVIDIA, SIMULATED)
 
 
@@ -91,7 +104,7 @@ def show_evidence(arguments: argparse.Namespace) -> None:
     say(f"judged as of {in_words(int(now))}")
     shown = []
     for exhibit in exhibits:
-        shown.append(_show(exhibit, policy, now, say))
+        shown.append(_show(exhibit, _with_release(exhibit, policy), now, say))
         if exhibit.bundle is not None and trust is not None:  # which says all that a device asks
             verify_bundle(exhibit.bundle, trust.policy(), now, {}, neighbours=len(exhibits) > 1)
     whole = trust is not None and all(exhibit.bundle is not None for exhibit in exhibits)
@@ -100,6 +113,20 @@ def show_evidence(arguments: argparse.Namespace) -> None:
         _print_json(genuine=True, at=now, judged=judged, exhibits=shown)
     else:
         print(f"\ngenuine, {judged}")
+
+
+def _with_release(exhibit: Exhibit, policy: PolicyDocument | None) -> PolicyDocument | None:
+    """Return a policy with what the snapshot beside the evidence releases, where the policy leaves that to a ledger.
+
+    Whether it is the ledger's snapshot is judged with the whole bundle, which takes a trust file.
+    """
+    if policy is None or policy.ledger is None or exhibit.bundle is None or exhibit.core is None:
+        return policy
+    bundle, core = parse_bundle(exhibit.bundle), parse_core(exhibit.core)
+    if not bundle.proofs:
+        raise EvidenceError("the bundle holds no proofs of the ledger", step=1)
+    snapshot = parse_snapshot(parse_note(parse_proofs(bundle.proofs).snapshot).text)
+    return Policy(origin=core.origin, slots=ANY_SLOTS, document=policy).under(snapshot, core.manifest_digest).document
 
 
 def _show(exhibit: Exhibit, policy: PolicyDocument | None, now: float, say: Callable[[str], None]) -> dict[str, object]:
@@ -229,8 +256,16 @@ def _about(encoded: bytes, core: Core) -> dict[str, object]:
         "origin": core.origin,
         "epoch": core.epoch,
         "manifest": core.manifest_digest.hex(),
-        "made": in_words(parse_unlogged_checkpoint(core.checkpoint)),
+        **_dated(core.checkpoint),
     }
+
+
+def _dated(checkpoint: bytes) -> dict[str, object]:
+    """Say what dates a core; of a ledger's checkpoint the signatures are unread here."""
+    if checkpoint.startswith(UNLOGGED_HEAD):
+        return {"made": in_words(parse_unlogged_checkpoint(checkpoint))}
+    claimed = claimed_checkpoint(checkpoint)
+    return {"made": f"under a checkpoint of {claimed.origin} with {claimed.size} leaves"}
 
 
 def _load_policy(path: Path, *, whole: bool) -> PolicyDocument:

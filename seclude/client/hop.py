@@ -39,6 +39,10 @@ class NotSentError(UpstreamError):
     """Raised when no connection could be made, which proves that no octet of a POST left this device."""
 
 
+class OversizeError(UpstreamError):
+    """Raised when an answer is longer than whoever asked would read."""
+
+
 class Incoming:
     """One answer whose head is there: its body is read whole, or as it comes, and whoever has it closes it."""
 
@@ -47,11 +51,11 @@ class Incoming:
         self.status: Final = response.status
         self.content_type: Final = response.headers.get("Content-Type")
 
-    async def read(self) -> UpstreamResponse:
+    async def read(self, limit: int = MAX_ANSWER_BYTES) -> UpstreamResponse:
         """Return the whole answer, whose body is bounded, and let go of it; raises UpstreamError."""
         try:
             with _failures():
-                content = await _read(self._response)
+                content = await _read(self._response, limit)
         finally:
             self.close()
         return UpstreamResponse(self.status, self.content_type, content, self._response.headers.get("Retry-After"))
@@ -95,6 +99,7 @@ class Hop:
         accept: str | None = None,
         body: bytes = b"",
         seconds: float = TOTAL_SECONDS,
+        limit: int = MAX_ANSWER_BYTES,
     ) -> UpstreamResponse:
         """Send one request and return the whole answer, whatever its status; raises UpstreamError or NotSentError.
 
@@ -103,7 +108,7 @@ class Hop:
         fields = [("Content-Type", content_type), ("Accept", accept)]
         headers = {name: value for name, value in fields if value is not None}
         incoming = await self._send(method, path, headers, body, _limits(seconds))
-        return await incoming.read()
+        return await incoming.read(limit)
 
     async def begin(self, path: str, content_type: str, body: bytes) -> Incoming:
         """Post something and return an answer that may come in pieces; raises as above.
@@ -162,17 +167,17 @@ def _limits(seconds: float | None, silence: float | None = None) -> ClientTimeou
     )
 
 
-async def _read(response: ClientResponse) -> bytes:
+async def _read(response: ClientResponse, limit: int) -> bytes:
     pieces = bytearray()
-    if (response.content_length or 0) <= MAX_ANSWER_BYTES:
+    if (response.content_length or 0) <= limit:
         async for piece in response.content.iter_any():
             pieces += piece
-            if len(pieces) > MAX_ANSWER_BYTES:
+            if len(pieces) > limit:
                 break
         else:
             return bytes(pieces)
     response.close()
-    raise UpstreamError("answer too large")
+    raise OversizeError("answer too large")
 
 
 @contextmanager

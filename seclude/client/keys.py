@@ -3,7 +3,8 @@
 A key encrypts in its own slot only, and which slot that is nobody but the device's clock says. What verifies for the
 next epoch is kept, and verified again when its slot begins, so that no request waits for a fetch then. To have it by
 then, a client that is in use fetches once more before the slot ends, at a moment that nobody can predict: devices
-that came all at once would tell who is in use, and fall on the relays together.
+that came all at once would tell who is in use, and fall on the relays together. So it does before the ledger's proofs
+of the present keys are too old, where a policy takes none that last for the slot.
 """
 
 import asyncio
@@ -16,11 +17,14 @@ from seclude.attestation.steps import Step
 from seclude.attestation.verify import TrustedPool, verify_bundle
 from seclude.client.consistency import Agreement, Sightings, agree, ask_all
 from seclude.client.offers import Offer, fetch_offer
+from seclude.client.receipts import Use
 from seclude.client.relays import RANDOM, Endpoint, Relays
+from seclude.client.trees import Trees
 from seclude.errors import BusyError, ConfigError, PolicyError, UpstreamError, VerificationError
 
-# Parts of a period before a slot's end between which the keys of the next are fetched. By the first half every party
-# has them; the last tenth is left for a fetch that is slow.
+# Between which parts of a period before keys may not be used any more the next are fetched: of the period, or of the
+# life of the ledger's proofs, where that is shorter. By the first half of a slot every party has the keys of the next;
+# the last tenth is left for a fetch that is slow.
 AHEAD: Final = (0.5, 0.1)
 
 Observer = Callable[[Step], None]
@@ -29,19 +33,22 @@ Observer = Callable[[Step], None]
 class Keys:
     """What is known of the pool's keys. Everything is kept in memory, and nothing for longer than its epoch lives."""
 
-    def __init__(self, policy: Policy, relays: Relays, sightings: Sightings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, policy: Policy, relays: Relays, sightings: Sightings, trees: Trees, clock: Callable[[], float]
+    ) -> None:
         self._policy = policy
         self._relays = relays
         self._sightings = sightings
         self._clock = clock
+        self._trees = trees
         self._pools: dict[int, TrustedPool] = {}
         self._next: dict[int, bytes] = {}
-        self._planned: set[int] = set()
+        self._planned: set[tuple[int, int]] = set()
         self._fetching: asyncio.Task[TrustedPool] | None = None
         self._ahead: set[asyncio.Task[None]] = set()
 
-    async def current(self) -> TrustedPool:
-        """Return the verified pool of the present slot, fetched at most once however many ask at once."""
+    async def current(self) -> Use:
+        """Return the verified keys of the present slot, fetched at most once however many ask at once."""
         pool = self._held()
         if pool is None:
             if self._fetching is None or self._fetching.done():
@@ -49,8 +56,8 @@ class Keys:
                 self._fetching.add_done_callback(_retrieve)
             # Shielded, so that one caller who gives up does not take the answer, or the failure, from the others.
             pool = await asyncio.shield(self._fetching)
-        self._fetch_ahead(pool.epoch)
-        return pool
+        self._fetch_ahead(pool)
+        return Use(pool, self._clock())
 
     async def verify(self, observe: Observer | None = None) -> TrustedPool:
         """Fetch the bundles from a relay and verify the present slot's; raises VerificationError with its step.
@@ -109,7 +116,10 @@ class Keys:
         return None
 
     async def _fetch(self, endpoint: Endpoint) -> Offer:
-        return await fetch_offer(endpoint, self._policy, self._clock)
+        offer = await fetch_offer(endpoint, self._policy, self._clock, self._trees.known)
+        for trees in offer.shown:
+            self._trees.remember(trees)
+        return offer
 
     def _compare(self, offers: Sequence[Offer], epoch: int) -> Mapping[int, bytes]:
         """Compare what was offered with all that was seen, keep the next epoch's, and return what was seen before."""
@@ -139,29 +149,37 @@ class Keys:
         raise PolicyError(f"no keys of epoch {epoch}, which is now, were offered: {instead}", step=10)
 
     def _trust(self, bundle: bytes, seen: Mapping[int, bytes], observe: Observer | None = None) -> TrustedPool:
-        pool = verify_bundle(bundle, self._policy, self._clock(), seen, observe=observe)
+        pool = verify_bundle(bundle, self._policy, self._clock(), seen, known=self._trees.known, observe=observe)
+        if pool.ledger is not None:
+            self._trees.remember(pool.ledger.outlines)
         live = _live(pool.epoch)
         self._pools = {epoch: held for epoch, held in self._pools.items() if epoch in live} | {pool.epoch: pool}
         return pool
 
-    def _fetch_ahead(self, epoch: int) -> None:
-        """See to it that the next epoch's keys are fetched once before the slot of this one ends."""
+    def _fetch_ahead(self, pool: TrustedPool) -> None:
+        """See to it that keys are fetched once before these may not be used any more."""
         now, slots = self._clock(), self._policy.slots
-        earliest, latest = (slots.end(epoch) - part * slots.period_seconds for part in AHEAD)
-        if epoch in self._planned or now > latest:
+        ends = min(pool.expires_at, slots.end(pool.epoch))
+        life = min(slots.period_seconds, self._policy.max_checkpoint_age_seconds)
+        earliest, latest = (ends - part * life for part in AHEAD)
+        if (pool.epoch, ends) in self._planned or now > latest:
             return
-        self._planned = {planned for planned in self._planned if planned in _live(epoch)} | {epoch}
-        task = asyncio.create_task(self._refresh(epoch, RANDOM.uniform(max(now, earliest), latest) - now))
+        self._planned = {plan for plan in self._planned if plan[0] in _live(pool.epoch)} | {(pool.epoch, ends)}
+        task = asyncio.create_task(self._refresh(pool.epoch, ends, RANDOM.uniform(max(now, earliest), latest) - now))
         self._ahead.add(task)
         task.add_done_callback(self._ahead.discard)
 
-    async def _refresh(self, epoch: int, delay: float) -> None:
+    async def _refresh(self, epoch: int, ends: int, delay: float) -> None:
         await asyncio.sleep(delay)
+        goes_on = ends < self._policy.slots.end(epoch)
+        wanted = epoch if goes_on else epoch + 1
         # Whoever asks next meets the same failure and hears of it, and a difference was written down.
         with suppress(UpstreamError, BusyError, VerificationError):
             if self._epoch() == epoch:  # or the device slept, and nobody has asked since it woke up
-                offers = await self._relays.fetch(self._fetch, lambda offer: epoch + 1 in offer.bundles)
-                self._compare(offers, self._epoch())
+                offers = await self._relays.fetch(self._fetch, lambda offer: wanted in offer.bundles)
+                seen = self._compare(offers, self._epoch())
+                if goes_on and self._epoch() == epoch:
+                    self._trust(self._choose(offers, epoch, None), seen)
 
 
 def _live(epoch: int) -> range:

@@ -1,7 +1,7 @@
 """The `seclude` command: ask about a chat, rewrite a text, or check who would read it.
 
-Exit status 0 means done, 1 that it could not be done (the sentence on standard error says why), 2 that something
-has to be changed first: the command, the trust file, or a file that is no chat.
+Exit status 0 means done, 1 that it could not be done (the sentence on standard error says why) or that a monitor found
+something, 2 that something has to be changed first: the command, the trust file, or a file that is no chat.
 """
 
 import argparse
@@ -9,14 +9,13 @@ import asyncio
 import io
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
-from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import msgspec
 
@@ -27,26 +26,35 @@ from seclude.client.audit import fill_evidence, fill_policy
 from seclude.client.chats import MAX_CHAT_BYTES, Chat, select
 from seclude.client.consistency import FILE_NAME, Agreement
 from seclude.client.fit import fit
+from seclude.client.flags import (
+    CONFIG_VARIABLE,
+    PLACE,
+    STATE_VARIABLE,
+    TRUST_PLACES,
+    TRUST_VARIABLE,
+    asking_flags,
+    common_flags,
+    fill_rewrite,
+    fill_summarize,
+)
 from seclude.client.formats import parse_chat_file
+from seclude.client.hop import NotSentError
+from seclude.client.monitor import EXAMPLE as MONITOR_EXAMPLE
+from seclude.client.monitor import fill_monitor, run_monitor
+from seclude.client.receipts import ReceiptFile, Use
+from seclude.client.receiptshow import fill_receipt
 from seclude.client.render import render_end, render_highlight, render_rewrite, render_step, render_summary
 from seclude.client.sdk import Client
-from seclude.client.trust import load_trust
+from seclude.client.trees import FILE_NAME as TREES
+from seclude.client.trust import Trust, load_trust, parse_trust, read_trust
 from seclude.errors import BusyError, ConfigError, Error, TaskError, UpstreamError, VerificationError
 from seclude.tasks import (
     HIGHLIGHT_EVENT,
-    MAX_HIGHLIGHTS,
     MAX_TEXT,
     SUMMARY_EVENT,
     Highlight,
     SummarizeResponse,
-    Tone,
 )
-
-TRUST_VARIABLE: Final = "SECLUDE_TRUST"
-CONFIG_VARIABLE: Final = "XDG_CONFIG_HOME"  # where a person's own configuration stands (XDG base directories)
-STATE_VARIABLE: Final = "XDG_STATE_HOME"  # where a program's own files stand that should outlast it
-TRUST_PLACES: Final = f"default: ${TRUST_VARIABLE}, then ~/.config/seclude/trust.toml"
-
 
 EXAMPLES: Final = """examples:
   seclude --trust run/trust.toml summarize chat.txt --unread 40
@@ -54,6 +62,8 @@ EXAMPLES: Final = """examples:
   seclude summarize chat.txt --stream
   seclude rewrite --tone professional "hey, cant make it tmrw, sry"
   seclude verify --check-consistency
+  seclude monitor --ledger https://ledger.example --follow 60
+  seclude summarize chat.txt --receipt asked.json && seclude receipt show asked.json
   seclude policy explain run/trust.toml
   seclude evidence show report.bin --chain vcek.der --chain ask_ark.pem --collateral crl.der
 """
@@ -65,22 +75,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that lacks the letters of a chat
     try:
-        _run(arguments)
+        status = _run(arguments)
         if sys.stdout is not None:  # None where it was closed
             sys.stdout.flush()  # here and not at exit, where a failure is too late for a sentence
     except (Error, KeyboardInterrupt, OSError) as exc:
         return _fail(arguments, exc)
-    return 0
+    return status
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    """Do what a verb that asks a pool does, or one that only reads files."""
+def _run(arguments: argparse.Namespace) -> int:
+    """Do what a verb that asks a pool does, or one that checks what others published; return the exit status."""
     if hasattr(arguments, "act"):
-        act: Callable[[argparse.Namespace], None] = arguments.act
-        act(arguments)
-        return
+        act: Callable[[argparse.Namespace], int | None] = arguments.act
+        return act(arguments) or 0
     run: Callable[[argparse.Namespace], Coroutine[None, None, None]] = arguments.run
     asyncio.run(run(arguments))
+    return 0
 
 
 def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
@@ -111,7 +121,7 @@ def _fail(arguments: argparse.Namespace, exc: BaseException) -> int:
 
 
 async def _summarize(arguments: argparse.Namespace) -> None:
-    trust = load_trust(_trust_file(arguments))
+    trust, trust_text = _load_trust(arguments)
     chat = parse_chat_file(_read(arguments.file), date_order=arguments.date_order)
     for warning in chat.warnings:
         _note(warning)
@@ -125,15 +135,14 @@ async def _summarize(arguments: argparse.Namespace) -> None:
     if not fitted.messages:
         _print_empty(chat, arguments)
         return
-    async with Client(trust, evidence=_evidence_file(arguments)) as client:
-        if arguments.check_consistency:
-            await _check_consistency(client)
+    async with _asking(arguments, trust, trust_text) as (client, used):
         if arguments.stream:
-            async with aclosing(client.summarize_stream(fitted.messages, max_highlights=arguments.max)) as answers:
+            stream = client.summarize_stream(fitted.messages, max_highlights=arguments.max, used=used)
+            async with aclosing(stream) as answers:
                 async for each in answers:
                     _print_event(each, arguments)
             return
-        answer = await client.summarize(fitted.messages, max_highlights=arguments.max)
+        answer = await client.summarize(fitted.messages, max_highlights=arguments.max, used=used)
     if arguments.json:
         file = {
             "format": chat.format,
@@ -166,18 +175,42 @@ def _print_empty(chat: Chat, arguments: argparse.Namespace) -> None:
 
 
 async def _rewrite(arguments: argparse.Namespace) -> None:
-    trust = load_trust(_trust_file(arguments))
+    trust, trust_text = _load_trust(arguments)
     given = arguments.text
     text = _decode(given.encode(errors="surrogateescape") if given is not None else _read(Path("-")))
     if not text.strip():
         raise ConfigError("there is no text to rewrite; give it as an argument or on standard input")
     if len(text) > MAX_TEXT:
         raise ConfigError(f"the text has {len(text)} characters; the most is {MAX_TEXT}: give a part of it")
-    async with Client(trust, evidence=_evidence_file(arguments)) as client:
+    async with _asking(arguments, trust, trust_text) as (client, used):
+        answer = await client.rewrite(text, arguments.tone, used=used)
+    print(msgspec.json.encode(answer).decode() if arguments.json else render_rewrite(answer))
+
+
+@asynccontextmanager
+async def _asking(
+    arguments: argparse.Namespace, trust: Trust, trust_text: str
+) -> AsyncIterator[tuple[Client, Callable[[Use], None] | None]]:
+    """Give a client to ask once, after the checks that were wished for, and what keeps a receipt if one was."""
+    file = None if arguments.receipt is None else ReceiptFile(arguments.receipt, trust_text.encode())
+    async with _client(arguments, trust) as client:
         if arguments.check_consistency:
             await _check_consistency(client)
-        answer = await client.rewrite(text, arguments.tone)
-    print(msgspec.json.encode(answer).decode() if arguments.json else render_rewrite(answer))
+        try:
+            yield client, None if file is None else file.keep
+        except NotSentError:
+            if file is not None:
+                file.unsent()
+            raise
+
+
+@asynccontextmanager
+async def _client(arguments: argparse.Namespace, trust: Trust) -> AsyncIterator[Client]:
+    """Give a client that remembers what the ledger's logs showed; that it could not is said once it has been used."""
+    async with Client(trust, evidence=_evidence_file(arguments), trees=_state_folder() / TREES) as client:
+        yield client
+        if client.forgetful is not None:
+            _note(client.forgetful)
 
 
 async def _verify(arguments: argparse.Namespace) -> None:
@@ -193,7 +226,7 @@ async def _verify(arguments: argparse.Namespace) -> None:
             print(render_step(step), flush=True)
 
     agreement: Agreement | None = None
-    async with Client(trust, evidence=_evidence_file(arguments)) as client:
+    async with _client(arguments, trust) as client:
         if arguments.check_consistency:
             pool, agreement = await _check_consistency(client, observe)
         else:
@@ -219,6 +252,10 @@ async def _verify(arguments: argparse.Namespace) -> None:
         print(f"Trusted: all {len(steps)} steps hold.{_worth(pool)}")
 
 
+def _monitor(arguments: argparse.Namespace) -> int:
+    return asyncio.run(run_monitor(arguments, load_trust(_trust_file(arguments)), _state_folder()))
+
+
 def _worth(pool: TrustedPool) -> str:
     """Say what the evidence does not show, where it is of a kind that a production policy would not accept alone."""
     match pool.formats[0]:
@@ -242,7 +279,11 @@ async def _check_consistency(
 def _evidence_file(arguments: argparse.Namespace) -> Path:
     if arguments.evidence is not None:
         return Path(arguments.evidence)
-    return Path(os.environ.get(STATE_VARIABLE) or Path.home() / ".local" / "state") / "seclude" / FILE_NAME
+    return _state_folder() / FILE_NAME
+
+
+def _state_folder() -> Path:
+    return Path(os.environ.get(STATE_VARIABLE) or Path.home() / ".local" / "state") / "seclude"
 
 
 def _trust_file(arguments: argparse.Namespace) -> Path:
@@ -252,6 +293,12 @@ def _trust_file(arguments: argparse.Namespace) -> Path:
         return Path(named)
     # Never a file of the folder that one happens to be in: whoever wrote that would decide whom this device trusts.
     return Path(os.environ.get(CONFIG_VARIABLE) or Path.home() / ".config") / "seclude" / "trust.toml"
+
+
+def _load_trust(arguments: argparse.Namespace) -> tuple[Trust, str]:
+    """Return what the trust file states and its text, from one reading."""
+    text = read_trust(_trust_file(arguments))
+    return parse_trust(text), text
 
 
 def _read(path: Path) -> bytes:
@@ -276,27 +323,6 @@ def _note(sentence: str) -> None:
     print(f"seclude: note: {sentence}", file=sys.stderr)
 
 
-def _moment(text: str) -> datetime:
-    """Return the local time that --since names."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone().replace(tzinfo=None) if moment.tzinfo else moment
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; write 2026-11-20 or 2026-11-20T18:00") from None
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
-
-
-def _highlights(text: str) -> int:
-    if (count := _count(text)) > MAX_HIGHLIGHTS:
-        raise argparse.ArgumentTypeError(f"the most is {MAX_HIGHLIGHTS}")
-    return count
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="seclude",
@@ -307,77 +333,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"seclude {version('seclude')}")
     parser.add_argument("--trust", metavar="FILE", default=None, help=f"trust file ({TRUST_PLACES})")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_verb = partial(verbs.add_parser, parents=[_shared()])
-    _fill_summarize(
-        add_verb("summarize", help="highlights of a chat", epilog="example: seclude summarize chat.txt --unread 40")
+    add_verb = partial(verbs.add_parser, parents=[asking_flags()])
+    summarize = add_verb(
+        "summarize", help="highlights of a chat", epilog="example: seclude summarize chat.txt --unread 40"
     )
-    _fill_rewrite(
-        add_verb(
-            "rewrite",
-            help="suggest another wording",
-            epilog='example: seclude rewrite --tone proofread "i cant come"',
-        )
+    fill_summarize(summarize)
+    summarize.set_defaults(run=_summarize)
+    rewrite = add_verb(
+        "rewrite", help="suggest another wording", epilog='example: seclude rewrite --tone proofread "i cant come"'
     )
+    fill_rewrite(rewrite)
+    rewrite.set_defaults(run=_rewrite)
     add_verb(
         "verify", help="show each step of verifying the pool", epilog="example: seclude verify --json"
     ).set_defaults(run=_verify)
+    monitor = verbs.add_parser(
+        "monitor", parents=[common_flags()], help="follow the public ledger", epilog=MONITOR_EXAMPLE
+    )
+    fill_monitor(monitor, PLACE)
+    monitor.set_defaults(act=_monitor)
+    fill_receipt(verbs.add_parser("receipt", help="check a receipt that was kept"), common_flags(), _trust_file)
     alone = argparse.ArgumentParser(add_help=False)
     alone.add_argument("--json", action="store_true", help="answer in JSON on standard output")
     fill_policy(verbs.add_parser("policy", help="check a policy, or say it in words"), alone)
     fill_evidence(verbs.add_parser("evidence", help="verify a file of evidence"), alone)
     return parser
-
-
-def _shared() -> argparse.ArgumentParser:
-    """Return what every verb takes."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--json", action="store_true", help="answer in JSON on standard output")
-    shared.add_argument(
-        "--trust",
-        metavar="FILE",
-        default=argparse.SUPPRESS,
-        help=f"trust file ({TRUST_PLACES})",
-    )
-    shared.add_argument(
-        "--check-consistency",
-        action="store_true",
-        help="first fetch the keys from every relay, and from the gateway where the trust file names it, and compare "
-        "them; the gateway then sees this device's address, though nothing of any request",
-    )
-    shared.add_argument(
-        "--evidence",
-        metavar="FILE",
-        help="where to write who gave which keys, should two differ "
-        f"(default: ${STATE_VARIABLE} or ~/.local/state, then seclude/{FILE_NAME})",
-    )
-    return shared
-
-
-def _fill_summarize(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "file",
-        type=Path,
-        metavar="FILE",
-        help="WhatsApp export (.txt, .zip), Telegram's result.json or JSON; - for standard input",
-    )
-    verb.add_argument("--unread", type=_count, metavar="N", help="only the last N messages")
-    verb.add_argument("--since", type=_moment, metavar="TIME", help="only messages from this local time on")
-    verb.add_argument(
-        "--max",
-        type=_highlights,
-        metavar="N",
-        help=f"at most N highlights, up to {MAX_HIGHLIGHTS} (default: a fifth and three more, at most 12)",
-    )
-    verb.add_argument(
-        "--stream",
-        action="store_true",
-        help="print each highlight when it is chosen, the most telling first; with --json a line each",
-    )
-    verb.add_argument("--date-order", choices=("dmy", "mdy", "ymd"), help="how the file writes dates, if it is unclear")
-    verb.set_defaults(run=_summarize)
-
-
-def _fill_rewrite(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("text", nargs="?", metavar="TEXT", help="the text (default: standard input)")
-    verb.add_argument("--tone", choices=get_args(Tone), default="proofread", help="default: proofread")
-    verb.set_defaults(run=_rewrite)

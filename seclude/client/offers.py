@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from seclude.attestation.bundle import parse_bundles
+from seclude.attestation.bundle import parse_bundle, parse_bundles
+from seclude.attestation.ledger import NOTHING_KNOWN, Known, verify_proofs
 from seclude.attestation.policy import Policy
 from seclude.attestation.steps import Step
 from seclude.attestation.verify import verify_bundle
@@ -38,9 +39,13 @@ class Offer:
     """By their epochs, those that verify in their slot or one beside it."""
     refused: Mapping[int, Refusal] = field(default_factory=dict)
     """Why the others do not, by the epoch that each claims to be of."""
+    shown: tuple[Known, ...] = ()
+    """The trees of the ledger that their proofs show, of those that were refused too."""
 
 
-async def fetch_offer(endpoint: Endpoint, policy: Policy, clock: Callable[[], float]) -> Offer:
+async def fetch_offer(
+    endpoint: Endpoint, policy: Policy, clock: Callable[[], float], known: Known = NOTHING_KNOWN
+) -> Offer:
     """Ask one source for its keys; raises UpstreamError, BusyError, or EvidenceError of step 1."""
     answer = await endpoint.exchange("GET", accept=KEY_BUNDLES, seconds=KEYS_SECONDS)
     if answer.status == 503:
@@ -55,18 +60,25 @@ async def fetch_offer(endpoint: Endpoint, policy: Policy, clock: Callable[[], fl
     except DecodeError as exc:
         raise EvidenceError(str(exc), step=1) from exc
     now = clock()
-    refused = {
-        epoch: refusal for epoch, bundle in claimed.items() if (refusal := _refuse(bundle, policy, now)) is not None
-    }
-    good = {epoch: bundle for epoch, bundle in claimed.items() if epoch not in refused}
-    return Offer(endpoint.url, now, good, refused)
+    good: dict[int, bytes] = {}
+    refused: dict[int, Refusal] = {}
+    shown: list[Known] = []
+    for epoch, bundle in claimed.items():
+        passed: list[Step] = []
+        try:
+            pool = verify_bundle(bundle, policy, now, {}, known=known, observe=passed.append, neighbours=True)
+        except VerificationError as exc:
+            refused[epoch] = Refusal(exc, tuple(passed))
+            shown.append(_show(bundle, policy, now, known))
+        else:
+            good[epoch] = bundle
+            shown.append(NOTHING_KNOWN if pool.ledger is None else pool.ledger.outlines)
+    return Offer(endpoint.url, now, good, refused, tuple(shown))
 
 
-def _refuse(bundle: bytes, policy: Policy, now: float) -> Refusal | None:
-    """Return why a bundle counts for nothing, if it does not verify."""
-    passed: list[Step] = []
+def _show(bundle: bytes, policy: Policy, now: float, known: Known) -> Known:
+    """Return what a refused bundle shows of the ledger, so that a revocation is not forgotten for an older snapshot."""
     try:
-        verify_bundle(bundle, policy, now, {}, observe=passed.append, neighbours=True)
-    except VerificationError as exc:
-        return Refusal(exc, tuple(passed))
-    return None
+        return verify_proofs(parse_bundle(bundle).proofs, policy, now, known).outlines
+    except (DecodeError, VerificationError):
+        return NOTHING_KNOWN

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from seclude.attestation.accept import Bit, NitroTable, SimulatedTable, SnpTable, Table, TdxTable, TpmTable
+from seclude.attestation.accept import Bit, LedgerTable, NitroTable, SimulatedTable, SnpTable, Table, TdxTable, TpmTable
+from seclude.attestation.pins import open_ledger
 from seclude.attestation.policy import PolicyDocument, Production
 
+OWN: Final = "its own (this is the policy of a worker)"
 SNP_BITS: Final = {
     "smt": "threads of two guests may share a core",
     "single_socket": "the guest stays on one socket",
@@ -30,8 +32,11 @@ def explain_policy(document: PolicyDocument) -> Iterator[str]:
         yield "This is a PRODUCTION policy: simulated hardware and a TPM alone are never accepted."
     else:
         yield "This is a DEMONSTRATION policy: it may accept what proves nothing. Send nothing private under it."
+    logged = document.ledger is not None
     yield f'The software must be for the role "{document.role}" and have one of these manifests:'
-    yield from _listed(document.manifests, "its own (this is the policy of a worker)")
+    yield from _listed(document.manifests, "any that the ledger releases" if logged else OWN)
+    if document.ledger is not None:
+        yield from _explain_ledger(document.ledger)
     yield "The platform must give evidence of one of these formats, and never one that allows debugging:"
     for name, table in document.platforms().items():
         yield f"{name}:"
@@ -42,6 +47,20 @@ def explain_policy(document: PolicyDocument) -> Iterator[str]:
     age = document.max_age_seconds
     yield f"Evidence may be {f'{age} seconds' if age else 'three periods'} old,"
     yield f"and {document.clock_skew_seconds} seconds ahead of this clock."
+
+
+def _explain_ledger(table: LedgerTable) -> Iterator[str]:
+    ledger = open_ledger(table)
+    yield f"Its keys must be leaf n of the log {ledger.keys_log.name} for epoch n, where everybody sees the same."
+    yield f"It must be released for this role in the newest snapshot of {ledger.state_log.name}, signed by two of:"
+    yield from (f"  {key.name}" for key in ledger.publishers)
+    if ledger.maturity_seconds:
+        hours = ledger.maturity_seconds / 3600
+        yield f"and have stood there for {hours:g} hours already, so that others could look at it first."
+    else:
+        yield "It may be used from the moment that it stands there: nobody has the time to look at it first."
+    yield f"Both logs must be cosigned by {ledger.quorum}:"
+    yield from (f"  {witness.name}: {witness.key.name}" for witness in ledger.quorum.witnesses)
 
 
 def _explain_table(table: Table) -> Iterator[str]:

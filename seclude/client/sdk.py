@@ -20,11 +20,12 @@ from seclude import bhttp
 from seclude.attestation.steps import Step
 from seclude.attestation.verify import TrustedPool
 from seclude.client.answers import parse_problem
-from seclude.client.asking import Streaming, ask, ask_streaming
+from seclude.client.asking import Observer, Streaming, ask, ask_streaming
 from seclude.client.consistency import Agreement, Sightings
 from seclude.client.events import EventReader
 from seclude.client.keys import Keys
 from seclude.client.relays import Endpoint, Relays
+from seclude.client.trees import Trees
 from seclude.client.trust import Trust
 from seclude.errors import DATE, ConfigError, TaskError, UpstreamError
 from seclude.ohttp.media import EVENT_STREAM
@@ -101,9 +102,22 @@ class Client:
     """Asks attested workers through relays; keys are kept in memory for their epoch, and nothing else is.
 
     `evidence` is the file to write where two sources give different keys, as `Sightings` says; without it none is.
+    `trees` is the file that keeps the newest trees of the ledger's logs (`Trees`), for a program that runs once for
+    each question; without it they are kept in memory.
+
+    Whatever sends a request takes `used`, which is called with the keys that the request is encapsulated for, before
+    any of it is sent, and again where it is sent anew; `receipts.ReceiptFile` keeps them. Where it raises, nothing is
+    sent.
     """
 
-    def __init__(self, trust: Trust, *, clock: Callable[[], float] = time.time, evidence: Path | None = None) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        *,
+        clock: Callable[[], float] = time.time,
+        evidence: Path | None = None,
+        trees: Path | None = None,
+    ) -> None:
         self._origin = trust.origin
         self._clock = clock
         self._relays = Relays(trust.relays)
@@ -111,7 +125,9 @@ class Client:
         urls = [endpoint.url for endpoint in self._sources()]
         if len(set(urls)) != len(urls):
             raise ConfigError("trust file: relays and gateway name one place twice; each must be named once")
-        self._keys = Keys(trust.policy(), self._relays, Sightings(evidence), clock)
+        policy = trust.policy()
+        self._trees = Trees(policy.ledger, trees)
+        self._keys = Keys(policy, self._relays, Sightings(evidence), self._trees, clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -144,16 +160,23 @@ class Client:
         """
         return await self._keys.verify_everywhere(self._sources(), observe)
 
+    @property
+    def forgetful(self) -> str | None:
+        """Why the file of trees could not be written, if it could not be."""
+        return self._trees.unwritten
+
     def _sources(self) -> tuple[Endpoint, ...]:
         return self._relays.endpoints if self._gateway is None else (*self._relays.endpoints, self._gateway)
 
-    async def summarize(self, messages: Sequence[Message], *, max_highlights: int | None = None) -> SummarizeResponse:
+    async def summarize(
+        self, messages: Sequence[Message], *, max_highlights: int | None = None, used: Observer | None = None
+    ) -> SummarizeResponse:
         """Return the highlights of a chat, oldest message first; raises TaskError, UpstreamError, VerificationError."""
         request = SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights)
-        return decode(SummarizeResponse, await self._post_json(SUMMARIZE_PATH, encode(request)))
+        return decode(SummarizeResponse, await self._post_json(SUMMARIZE_PATH, encode(request), used))
 
     async def summarize_stream(
-        self, messages: Sequence[Message], *, max_highlights: int | None = None
+        self, messages: Sequence[Message], *, max_highlights: int | None = None, used: Observer | None = None
     ) -> AsyncGenerator[Highlight | SummarizeResponse, None]:
         """Yield each highlight when it is chosen, and the whole summary at the end; raises as `summarize` does.
 
@@ -164,7 +187,7 @@ class Client:
         date = formatdate(self._clock(), usegmt=True).encode()
         for last in (False, True):
             message = self._inner(SUMMARIZE_PATH, content, date, accept=EVENT_STREAM)
-            async with self.stream(message) as answer:
+            async with self.stream(message, used=used) as answer:
                 if answer.head.status == 200:
                     async with aclosing(summary_of(answer)) as events:
                         async for each in events:
@@ -176,19 +199,18 @@ class Client:
                 raise _task_error(refused)
             date = corrected
 
-    async def rewrite(self, text: str, tone: Tone) -> RewriteResponse:
+    async def rewrite(self, text: str, tone: Tone, *, used: Observer | None = None) -> RewriteResponse:
         """Return a suggestion for a text; raises as `summarize` does."""
-        return decode(
-            RewriteResponse, await self._post_json(REWRITE_PATH, encode(RewriteRequest(text=text, tone=tone)))
-        )
+        request = RewriteRequest(text=text, tone=tone)
+        return decode(RewriteResponse, await self._post_json(REWRITE_PATH, encode(request), used))
 
-    async def _post_json(self, path: str, content: bytes) -> bytes:
+    async def _post_json(self, path: str, content: bytes, used: Observer | None) -> bytes:
         _check_size(content)
         date = formatdate(self._clock(), usegmt=True).encode()
-        response = await self.request(self._inner(path, content, date))
+        response = await self.request(self._inner(path, content, date), used=used)
         corrected = _corrected_date(response)
         if corrected is not None:
-            response = await self.request(self._inner(path, content, corrected))
+            response = await self.request(self._inner(path, content, corrected), used=used)
         if response.status != 200:
             raise _task_error(response)
         return response.content
@@ -200,13 +222,13 @@ class Client:
             fields.append(bhttp.Field(b"accept", accept.encode()))
         return bhttp.Request(b"POST", b"https", self._origin.encode(), path.encode(), tuple(fields), content)
 
-    async def request(self, message: bhttp.Request) -> bhttp.Response:
+    async def request(self, message: bhttp.Request, *, used: Observer | None = None) -> bhttp.Response:
         """Send one inner request to the pool and return the inner response, whatever its status.
 
         It is sent again only where it surely was not processed; see `asking`.
         """
-        return await ask(self._keys, self._relays, message)
+        return await ask(self._keys, self._relays, message, used)
 
-    def stream(self, message: bhttp.Request) -> AbstractAsyncContextManager[Streaming]:
+    def stream(self, message: bhttp.Request, *, used: Observer | None = None) -> AbstractAsyncContextManager[Streaming]:
         """Send one inner request in chunks; the block gets the inner response, whose content comes as it is made."""
-        return ask_streaming(self._keys, self._relays, message)
+        return ask_streaming(self._keys, self._relays, message, used)

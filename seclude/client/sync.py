@@ -19,6 +19,7 @@ from typing import Self, TypeVar
 from seclude import bhttp
 from seclude.attestation.steps import Step
 from seclude.attestation.verify import TrustedPool
+from seclude.client.asking import Observer
 from seclude.client.consistency import Agreement
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust
@@ -29,23 +30,26 @@ T = TypeVar("T")
 
 
 class SyncClient:
-    """Asks attested workers; may be used from several threads. Errors are those of `Client`."""
+    """Asks attested workers; may be used from several threads. Errors are those of `Client`.
 
-    def __init__(self, trust: Trust, *, evidence: Path | None = None) -> None:
+    What it is given to call (`observe`, `used`) is called on the client's own thread.
+    """
+
+    def __init__(self, trust: Trust, *, evidence: Path | None = None, trees: Path | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._streams: set[AsyncGenerator[Highlight | SummarizeResponse, None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="seclude-client", daemon=True)
         self._thread.start()
         try:
-            self._client = self._run(self._open(trust, evidence))
+            self._client = self._run(self._open(trust, evidence, trees))
         except BaseException:
             self._stop()
             raise
 
     @staticmethod
-    async def _open(trust: Trust, evidence: Path | None) -> Client:
-        return Client(trust, evidence=evidence)
+    async def _open(trust: Trust, evidence: Path | None, trees: Path | None) -> Client:
+        return Client(trust, evidence=evidence, trees=trees)
 
     def _begin(self, work: Coroutine[None, None, T]) -> Future[T]:
         if self._loop.is_closed():
@@ -91,19 +95,26 @@ class SyncClient:
         """Fetch the key bundles from every source, the gateway included, compare them and verify them."""
         return self._run(self._client.check_consistency(observe=observe))
 
-    def request(self, message: bhttp.Request) -> bhttp.Response:
-        """Send one inner request and return the inner response, whatever its status."""
-        return self._run(self._client.request(message))
+    @property
+    def forgetful(self) -> str | None:
+        """Why the file of trees could not be written, if it could not be."""
+        return self._client.forgetful
 
-    def summarize(self, messages: Sequence[Message], *, max_highlights: int | None = None) -> SummarizeResponse:
+    def request(self, message: bhttp.Request, *, used: Observer | None = None) -> bhttp.Response:
+        """Send one inner request and return the inner response, whatever its status."""
+        return self._run(self._client.request(message, used=used))
+
+    def summarize(
+        self, messages: Sequence[Message], *, max_highlights: int | None = None, used: Observer | None = None
+    ) -> SummarizeResponse:
         """Return the highlights of a chat, oldest message first."""
-        return self._run(self._client.summarize(messages, max_highlights=max_highlights))
+        return self._run(self._client.summarize(messages, max_highlights=max_highlights, used=used))
 
     def summarize_stream(
-        self, messages: Sequence[Message], *, max_highlights: int | None = None
+        self, messages: Sequence[Message], *, max_highlights: int | None = None, used: Observer | None = None
     ) -> Iterator[Highlight | SummarizeResponse]:
         """Yield each highlight when it is chosen, and the whole summary at the end."""
-        stream = self._client.summarize_stream(messages, max_highlights=max_highlights)
+        stream = self._client.summarize_stream(messages, max_highlights=max_highlights, used=used)
         turn = asyncio.Lock()
 
         async def following() -> Highlight | SummarizeResponse | None:
@@ -130,6 +141,6 @@ class SyncClient:
             with suppress(RuntimeError):  # the client was closed, and the stream with it
                 self._loop.call_soon_threadsafe(end)
 
-    def rewrite(self, text: str, tone: Tone) -> RewriteResponse:
+    def rewrite(self, text: str, tone: Tone, *, used: Observer | None = None) -> RewriteResponse:
         """Return a suggestion for a text."""
-        return self._run(self._client.rewrite(text, tone))
+        return self._run(self._client.rewrite(text, tone, used=used))

@@ -68,6 +68,11 @@ def parse_trust(text: str) -> Trust:
 
 def load_trust(path: Path) -> Trust:
     """Read a trust file; raises ConfigError that says what to do."""
+    return parse_trust(read_trust(path))
+
+
+def read_trust(path: Path) -> str:
+    """Return the text of a trust file, for whoever needs it beside what it states; raises as `load_trust` does."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_TRUST_FILE + 1)
@@ -78,7 +83,7 @@ def load_trust(path: Path) -> Trust:
         raise ConfigError(f"the trust file {path} is not text") from None
     if len(data) > MAX_TRUST_FILE:
         raise ConfigError(f"the trust file {path} is larger than {MAX_TRUST_FILE} octets")
-    return parse_trust(text)
+    return text
 
 
 def render_trust(trust: Trust) -> str:

@@ -44,6 +44,7 @@ TABLE: Final[dict[type[BaseException], Row]] = {
     errors.MediaTypeError: Row(415, "Unsupported Media Type", "media_type"),
     errors.UnknownKeyError: Row(422, "key identifier unknown", "unknown_key", errors.OHTTP_KEY),
     errors.OpenError: Row(400, "Bad Request", "open_failed"),
+    errors.UnauthorizedError: Row(403, "Forbidden", "unauthorized"),
     errors.ReplayError: Row(409, "Conflict", "replay"),
     errors.DateError: Row(400, "date outside the window", "date", errors.DATE),
     PeerTimeoutError: Row(408, "Request Timeout", "peer_timeout"),
@@ -61,6 +62,7 @@ TIMED_OUT: Final = Row(504, "Gateway Timeout", "upstream_timeout")
 # Refusals and passed-on errors that no exception stands for.
 STATUSES: Final[dict[int, Row]] = {
     400: Row(400, "Bad Request", "malformed"),
+    403: Row(403, "Forbidden", "unauthorized"),
     404: Row(404, "Not Found", "not_found"),
     405: Row(405, "Method Not Allowed", "method"),
     406: Row(406, "Not Acceptable", "not_acceptable"),

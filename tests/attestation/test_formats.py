@@ -34,10 +34,11 @@ from seclude.attestation.evidence import (
 )
 from seclude.attestation.formats import FORMATS, Format, Progress, verify_item
 from seclude.attestation.joinpolicy import TABLES, serialize_join_policy
+from seclude.attestation.judge import TITLES, open_evidence, verify_evidence
 from seclude.attestation.launchlog import LaunchLog, Run
 from seclude.attestation.policy import Demonstration, Policy, Production
 from seclude.attestation.steps import Step
-from seclude.attestation.verify import TITLES, open_evidence, verify_bundle, verify_evidence
+from seclude.attestation.verify import verify_bundle
 from seclude.errors import DecodeError, EvidenceError, PolicyError, VerificationError
 from tests.attestation.nitro_signer import LINKS
 from tests.attestation.nvidia_signer import GPU, REQUEST
@@ -52,6 +53,7 @@ from tests.attestation.test_verify import (
     POLICY,
     accepting,
 )
+from tests.ledgers import NOBODYS
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 DEVICE = Tpm(KEY, ecc_public(KEY))
@@ -177,7 +179,7 @@ def test_a_tpm_alone_passes_a_demonstration_that_says_so() -> None:
 
 def test_a_tpm_alone_never_passes_a_production_policy() -> None:
     """None can be made; and one for another platform takes the TPM for an addition."""
-    document = Production(manifests=(MEASUREMENT.hex(),), nitro=NITRO_TABLE, tpm=DEVICE.table)
+    document = Production(ledger=NOBODYS, nitro=NITRO_TABLE, tpm=DEVICE.table)
     policy = replace(POLICY, document=document)
     assert_stops(2, '"tpm" is not accepted', quote(), policy=policy, kind=PolicyError)
     assert_stops(2, '"simulated" is not accepted', platform(), quote(), policy=policy, kind=PolicyError)

@@ -15,6 +15,7 @@ from msgspec.structs import replace as replace_fields
 
 from seclude.attestation.accept import (
     Bit,
+    LedgerTable,
     NitroTable,
     NvidiaTable,
     SimulatedTable,
@@ -38,6 +39,7 @@ from seclude.errors import ConfigError, DecodeError, PolicyError
 from tests.attestation.test_policy import CHIP, IMAGE, MANIFEST, PPID, TPM_ROOT
 from tests.attestation.test_verify import HARDWARE, OTHER
 from tests.attestation.test_verify import ROOT as SIMULATED_ROOT
+from tests.ledgers import NOBODYS, LedgerHere
 
 OTHER_ROOT = OTHER.certificate(root=True)
 OTHER_TPM_ROOT = HARDWARE.certificate(root=True, name="another authority")
@@ -142,12 +144,16 @@ BITS = tuple((name, field) for name, field in KEYS if isinstance(getattr(OURS[na
 OTHERS = tuple(key for key in KEYS if key not in BITS)
 
 
+LEDGERS = {Production: NOBODYS, Demonstration: None}
+
+
 def policy(name: str, table: Table, kind: type[Production | Demonstration] = Demonstration) -> Policy:
     """Return a policy of one table, beside a platform where it is an addition."""
     tables: dict[str, Table] = {name.replace("-", "_"): table}
     if name in ("tpm", "nvidia"):
         tables["nitro"] = NITRO_OURS
-    document = cast("PolicyDocument", cast("Callable[..., object]", kind)(manifests=(MANIFEST.hex(),), **tables))
+    build = cast("Callable[..., object]", kind)
+    document = cast("PolicyDocument", build(manifests=(MANIFEST.hex(),), ledger=LEDGERS[kind], **tables))
     return Policy(origin="ai.example", slots=Slots(1000, 600), document=document)
 
 
@@ -267,6 +273,23 @@ def test_a_production_policy_refuses_a_pool_that_demonstrates() -> None:
     assert verify_join_policy(ours, theirs)
 
 
+def test_a_pool_must_look_at_the_same_ledger() -> None:
+    ours = policy("tdx", TDX, Production)
+
+    def at(ledger: LedgerTable | None) -> Policy:
+        document = Demonstration(manifests=(MANIFEST.hex(),), ledger=ledger, tdx=TDX)
+        return replace(ours, document=document)
+
+    waits = replace_fields(NOBODYS, maturity_seconds=0, max_checkpoint_age_seconds=60)
+    assert verify_join_policy(at(waits), at(NOBODYS))  # for how long a release stood is for each to judge
+    with pytest.raises(PolicyError, match="shares keys that no ledger shows"):
+        verify_join_policy(at(None), at(NOBODYS))
+    other = LedgerHere().table()
+    for field in ("keys_log", "state_log", "publishers", "witnesses"):
+        with pytest.raises(PolicyError, match=f"another ledger than we do: {field}"):
+            verify_join_policy(at(replace_fields(NOBODYS, **{field: getattr(other, field)})), at(NOBODYS))
+
+
 def test_a_pool_that_accepts_fewer_formats_is_stricter() -> None:
     ours = replace(OUR_POLICY, document=replace_fields(OUR_POLICY.document, tdx=TDX, nitro=NITRO_OURS))
     assert verify_join_policy(policy("tdx", TDX), ours)
@@ -305,7 +328,7 @@ def with_document(document: bytes, head: bytes = HEAD) -> bytes:
 def test_a_join_policy_is_encoded_as_documented() -> None:
     roots = ",".join(f'"{base64.b64encode(root).decode()}"' for root in (SIMULATED_ROOT, OTHER_ROOT))
     assert DOCUMENT.decode() == (
-        '{"clock_skew_seconds":30,"manifests":[],"max_age_seconds":null,"nitro":null,"nvidia":null,'
+        '{"clock_skew_seconds":30,"ledger":null,"manifests":[],"max_age_seconds":null,"nitro":null,"nvidia":null,'
         '"purpose":"demonstration","role":"worker","sev-snp":null,'
         f'"simulated":{{"minimum_firmware":2,"roots":[{roots}]}},"tdx":null,"tpm":null}}'
     )

@@ -33,6 +33,7 @@ from seclude.attestation.slots import Slots
 from seclude.errors import ConfigError
 from tests.attestation.test_verify import HARDWARE
 from tests.attestation.test_verify import ROOT as SIMULATED_ROOT
+from tests.ledgers import LedgerHere
 
 MANIFEST, OTHER = bytes(range(32)), bytes(32)
 IMAGE, CHIP, PPID = "ab" * 48, "cd" * 64, "ef" * 16
@@ -45,16 +46,19 @@ TDX = TdxTable(measurements=(IMAGE,), chips=(PPID,))
 NITRO = NitroTable(measurements=(IMAGE,))
 TPM = TpmTable(roots=(TPM_ROOT,))
 SIMULATED = SimulatedTable(roots=(SIMULATED_ROOT,), minimum_firmware=2)
-PRODUCTION = Production(manifests=(MANIFEST.hex(),), sev_snp=SNP, tdx=TDX, nitro=NITRO, tpm=TPM)
+LEDGER = LedgerHere().table()
+PRODUCTION = Production(manifests=(MANIFEST.hex(),), ledger=LEDGER, sev_snp=SNP, tdx=TDX, nitro=NITRO, tpm=TPM)
+UNLOGGED = Demonstration(manifests=(MANIFEST.hex(),), sev_snp=SNP, tdx=TDX, nitro=NITRO, tpm=TPM)
 DEMONSTRATION = Demonstration(manifests=(MANIFEST.hex(),), max_age_seconds=1800, simulated=SIMULATED)
 POLICY = Policy(origin="ai.example", slots=Slots(1000, 600), document=DEMONSTRATION)
 
 # Documents that a device may pin.
 GOOD: dict[str, PolicyDocument] = {
     "production, everything": PRODUCTION,
-    "production, sev-snp": Production(manifests=(MANIFEST.hex(),), sev_snp=SNP),
-    "production, tdx and a GPU": Production(manifests=(MANIFEST.hex(),), tdx=TDX, nvidia=NvidiaTable()),
-    "production, nitro": Production(manifests=(MANIFEST.hex(),), nitro=NITRO),
+    "production, sev-snp": Production(ledger=LEDGER, sev_snp=SNP),
+    "production, tdx and a GPU": Production(manifests=(MANIFEST.hex(),), ledger=LEDGER, tdx=TDX, nvidia=NvidiaTable()),
+    "production, nitro": Production(ledger=LEDGER, nitro=NitroTable()),
+    "production, chips and images by the ledger": Production(ledger=LEDGER, tdx=TdxTable()),
     "demonstration, simulated": DEMONSTRATION,
     "demonstration, tpm alone": Demonstration(manifests=(MANIFEST.hex(),), tpm=TPM),
     "demonstration, any chip": Demonstration(manifests=(MANIFEST.hex(),), tdx=replace_fields(TDX, chips=())),
@@ -90,7 +94,7 @@ ALONE = "no platform is accepted; add [sev-snp], [tdx] or [nitro]."
 
 
 def test_a_tpm_alone_is_no_production_policy() -> None:
-    document = Production(manifests=(MANIFEST.hex(),), tpm=TPM)
+    document = Production(ledger=LEDGER, tpm=TPM)
     assert find(document) == [f"{ALONE} TPM evidence alone is not enough: a TPM encrypts no memory."]
     assert find(document, own=True) == find(document)
     with pytest.raises(ConfigError, match="a TPM encrypts no memory"):
@@ -114,7 +118,7 @@ def test_a_tpm_beside_a_platform_is_an_addition_and_no_platform() -> None:
 
 def test_a_gpu_is_never_a_platform() -> None:
     for kind in (Production, Demonstration):
-        document = kind(manifests=(MANIFEST.hex(),), nvidia=NvidiaTable())
+        document = kind(manifests=(MANIFEST.hex(),), ledger=LEDGER, nvidia=NvidiaTable())
         assert document.platforms() == {}
         assert list(document.additions()) == ["nvidia"]
         assert find(document) == [ALONE]
@@ -122,7 +126,7 @@ def test_a_gpu_is_never_a_platform() -> None:
 
 @pytest.mark.parametrize("kind", [Production, Demonstration])
 def test_a_policy_without_a_platform_accepts_nothing(kind: type[Production | Demonstration]) -> None:
-    assert find(kind(manifests=(MANIFEST.hex(),))) == [ALONE]
+    assert find(kind(manifests=(MANIFEST.hex(),), ledger=LEDGER)) == [ALONE]
 
 
 @pytest.mark.parametrize("table", [SnpTable, TdxTable, NitroTable, TpmTable, NvidiaTable, SimulatedTable])
@@ -133,27 +137,28 @@ def test_no_table_has_a_key_for_debug_or_for_what_must_never_vary(table: type[Ta
 
 # Lists that may not be empty. What only `problems` knows is here; the others are in `WRONG_TABLES`.
 CHIPS = "chips is empty: a key taken from any chip in the world would be believed"
+NO_MANIFESTS = "manifests is empty: name the software that is accepted, or a [ledger] that does"
+NO_LEDGER = "[ledger] is missing: software and keys that only one person is shown would be believed"
 EMPTY: list[tuple[PolicyDocument, str]] = [
-    (replace_fields(PRODUCTION, manifests=()), "manifests is empty: name the software that is accepted"),
-    (replace_fields(DEMONSTRATION, manifests=()), "manifests is empty: name the software that is accepted"),
+    (replace_fields(UNLOGGED, manifests=()), NO_MANIFESTS),
+    (replace_fields(DEMONSTRATION, manifests=()), NO_MANIFESTS),
+    (replace_fields(PRODUCTION, ledger=None), NO_LEDGER),
     (
-        replace_fields(PRODUCTION, sev_snp=replace_fields(SNP, measurements=())),
+        replace_fields(UNLOGGED, sev_snp=replace_fields(SNP, measurements=())),
         "sev-snp.measurements is empty: name the images that are accepted",
     ),
     (
-        replace_fields(PRODUCTION, tdx=replace_fields(TDX, measurements=())),
+        replace_fields(UNLOGGED, tdx=replace_fields(TDX, measurements=())),
         "tdx.measurements is empty: name the images that are accepted",
     ),
     (
-        replace_fields(PRODUCTION, nitro=NitroTable()),
+        replace_fields(UNLOGGED, nitro=NitroTable()),
         "nitro.measurements is empty: name the images that are accepted",
     ),
     (
         Demonstration(manifests=(MANIFEST.hex(),), nitro=NitroTable()),
         "nitro.measurements is empty: name the images that are accepted",
     ),
-    (replace_fields(PRODUCTION, sev_snp=replace_fields(SNP, chips=())), f"sev-snp.{CHIPS}"),
-    (replace_fields(PRODUCTION, tdx=replace_fields(TDX, chips=())), f"tdx.{CHIPS}"),
     (
         replace_fields(PRODUCTION, sev_snp=replace_fields(SNP, products=("genoa", "turin"))),
         "sev-snp.minimum_tcb has no level for turin: old firmware would be believed",
@@ -193,9 +198,42 @@ def test_what_is_left_empty_is_said_alone_and_by_its_key(document: PolicyDocumen
     assert find(document) == [message]
 
 
+def test_a_production_policy_without_a_ledger_would_have_to_name_its_chips_too() -> None:
+    document = replace_fields(
+        PRODUCTION, ledger=None, sev_snp=replace_fields(SNP, chips=()), tdx=replace_fields(TDX, chips=())
+    )
+    assert find(document) == [NO_LEDGER, f"sev-snp.{CHIPS}", f"tdx.{CHIPS}"]
+    assert find(document, own=True) == find(document)
+
+
+OTHER_LEDGER = LedgerHere()
+WRONG_LEDGERS: dict[str, dict[str, object]] = {
+    "keys_log: verifier key": {"keys_log": "log.example"},
+    "state_log: ": {"state_log": LEDGER.state_log + "A"},
+    "publishers[1]: ": {"publishers": (LEDGER.publishers[0], "nobody")},
+    "both logs have one name": {"state_log": LEDGER.keys_log},
+    "publishers sign notes": {"publishers": (LEDGER.publishers[0], str(OTHER_LEDGER.witness_keys[0].verifier))},
+    "name 2 or more, each once": {"publishers": (LEDGER.publishers[0], LEDGER.publishers[0])},
+    "name 2 or more": {"publishers": LEDGER.publishers[:1]},
+    "witnesses: policy, line 1": {"witnesses": "witness w0"},
+    "2k > n": {"witnesses": LedgerHere(witnesses=4).quorum_text()},
+    "could each cosign another tree": {"witnesses": "quorum none"},
+}
+
+
+@pytest.mark.parametrize("words", WRONG_LEDGERS)
+def test_a_ledger_that_cannot_be_read_or_could_show_two_trees_is_refused(words: str) -> None:
+    table = replace_fields(LEDGER, **WRONG_LEDGERS[words])
+    for kind in (PRODUCTION, DEMONSTRATION):
+        (problem,) = find(replace_fields(kind, ledger=table))
+        assert problem.startswith("ledger")
+        assert words in problem
+
+
 def test_every_problem_is_found_at_once() -> None:
     document = Production(sev_snp=SnpTable(minimum_tcb={}), tdx=TdxTable(), tpm=TpmTable(roots=(b"junk",)))
     assert [problem.split()[0] for problem in find(document)] == [
+        "[ledger]",
         "manifests",
         "sev-snp.measurements",
         "sev-snp.chips",
@@ -209,7 +247,7 @@ def test_every_problem_is_found_at_once() -> None:
 
 def test_a_worker_leaves_out_measurements_and_nothing_else() -> None:
     bare = replace_fields(
-        PRODUCTION,
+        UNLOGGED,
         manifests=(),
         sev_snp=replace_fields(SNP, measurements=()),
         tdx=replace_fields(TDX, measurements=()),
@@ -217,7 +255,6 @@ def test_a_worker_leaves_out_measurements_and_nothing_else() -> None:
     )
     assert len(find(bare)) == 4
     assert find(bare, own=True) == []
-    assert find(replace_fields(bare, tdx=TdxTable()), own=True) == [f"tdx.{CHIPS}"]
 
 
 def test_a_root_is_a_certificate() -> None:
@@ -365,7 +402,7 @@ def test_a_worker_accepts_the_image_that_it_runs_from_and_no_other() -> None:
 
 
 def test_an_image_of_a_format_that_is_no_platform_of_the_policy_is_not_accepted() -> None:
-    policy = Policy(origin="ai.example", slots=Slots(1000, 600), document=Production(tdx=TdxTable(chips=(PPID,))))
+    policy = Policy(origin="ai.example", slots=Slots(1000, 600), document=Production(ledger=LEDGER, tdx=TdxTable()))
     assert policy.for_launch({"sev-snp": bytes(48)}) == policy
 
 

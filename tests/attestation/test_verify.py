@@ -27,11 +27,12 @@ from seclude.attestation.bundle import (
 )
 from seclude.attestation.evidence import UnverifiedEvidence, parse_evidence, serialize_evidence
 from seclude.attestation.joinpolicy import serialize_join_policy
+from seclude.attestation.judge import open_evidence, verify_evidence
 from seclude.attestation.policy import Demonstration, Policy
 from seclude.attestation.simulated import Report, SignedReport, serialize_body, serialize_report, signed_octets
 from seclude.attestation.slots import Slots, x25519_key_id, xwing_key_id
 from seclude.attestation.steps import Step
-from seclude.attestation.verify import TrustedPool, open_evidence, verify_bundle, verify_evidence
+from seclude.attestation.verify import TrustedPool, verify_bundle
 from seclude.errors import ConfigError, EvidenceError, PolicyError, VerificationError
 from seclude.hpke import KEM_X25519, KEM_XWING, PrivateKey
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, serialize_key_configs

@@ -15,7 +15,7 @@ from inference.attester import Attester
 from inference.config import Launch
 from inference.join import NONCE_BYTES, ONE_TIME_KEY_BYTES, parse_join_keys, parse_join_request
 from inference.launch import check_launch
-from inference.manifest import CONFIG, Entry, Manifest
+from inference.manifest import CONFIG
 from inference.producers.simulated import SimulatedPlatform, create_simulated_platform
 from seclude.attestation import launchlog
 from seclude.attestation.accept import (
@@ -38,6 +38,7 @@ from seclude.attestation.bundle import (
     serialize_bundle,
 )
 from seclude.attestation.evidence import UnverifiedEvidence, parse_evidence, serialize_evidence
+from seclude.attestation.judge import verify_evidence
 from seclude.attestation.policy import Production
 from seclude.attestation.policytext import convert_policy_document
 from seclude.attestation.verify import verify_bundle
@@ -51,12 +52,14 @@ from seclude.errors import (
     UpstreamError,
     VerificationError,
 )
+from seclude.manifest import Entry, Manifest
 from seclude.ohttp.encapsulation import decapsulate, encapsulate_request
 from seclude.ohttp.media import KEY_BUNDLES
 from tests.attestation.test_tpm import LOG, Platform, ecc_public
 from tests.attestation.test_tpm import MANIFEST as LAUNCHED
 from tests.audit.ground import EPOCH, MADE, MANIFEST, NOW, born, core_of, policy_of, worker_on
 from tests.client.serving import ANSWER, MESSAGES, T0, Relay, asking
+from tests.ledgers import NOBODYS
 
 CHIPS = ("00" * 64,)
 FLOORS: dict[SnpProduct, SnpTcb] = {"genoa": SnpTcb(snp=1), "turin": SnpTcb(snp=1)}
@@ -64,7 +67,7 @@ FLOORS: dict[SnpProduct, SnpTcb] = {"genoa": SnpTcb(snp=1), "turin": SnpTcb(snp=
 
 def production() -> Production:
     table = SnpTable(minimum_tcb=FLOORS, measurements=("00" * 48,), chips=CHIPS)
-    return Production(manifests=(MANIFEST.hex(),), sev_snp=table)
+    return Production(ledger=NOBODYS, sev_snp=table)
 
 
 async def test_dstack_566_nothing_that_is_fetched_is_decompressed(tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_dstack_563_a_production_policy_has_no_place_for_simulated_hardware(plat
     core = core_of(policy)
     evidence = simulated_evidence(platform, MANIFEST, birth_report_data(core), MADE)
     with pytest.raises(PolicyError, match='"simulated" is not accepted') as caught:
-        verify_bundle(serialize_bundle(Bundle(core, evidence)), policy, NOW, {})
+        verify_evidence(evidence, policy, birth_report_data(core), NOW)
     assert caught.value.step == 2
     (item,) = parse_evidence(evidence)
     for name in ("sev-snp", "nitro", "tdx"):  # a name selects a verifier and nothing else

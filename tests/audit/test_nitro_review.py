@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
 import pytest
 
+from bench.simulated import SimulatedHere, simulated_policy
 from inference.clock import BACK, DRIFT_SECONDS, WorkerClock
 from inference.join import parse_join_keys, parse_join_request, serialize_join_keys, serialize_join_request
-from inference.keyring import Taken
+from inference.keyring import Keyring, Taken
 from inference.producers.simulated import SimulatedPlatform
 from seclude import hpke
 from seclude.attestation import nitro
@@ -15,9 +17,11 @@ from seclude.attestation.accept import NitroTable
 from seclude.attestation.bundle import birth_report_data, parse_bundle
 from seclude.attestation.cbor import Key, Value, parse_item, serialize_item
 from seclude.attestation.evidence import NITRO, TrustedReport, UnverifiedEvidence
-from seclude.attestation.policy import Policy, Production
+from seclude.attestation.judge import open_evidence
+from seclude.attestation.policy import Demonstration, Policy
+from seclude.attestation.proofs import serialize_proofs
 from seclude.attestation.steps import Steps
-from seclude.attestation.verify import open_evidence, verify_bundle
+from seclude.attestation.verify import verify_bundle
 from seclude.errors import DecodeError, EvidenceError, OpenError, PolicyError, ReplayError, VerificationError
 from seclude.hpke import AEAD_AES_128_GCM, KDF_HKDF_SHA256, KEM_XWING, PrivateKey, Suite
 from seclude.ohttp.keyconfig import KeyConfig
@@ -27,6 +31,8 @@ from tests.audit.ground import (
     EPOCH,
     MANIFEST,
     NOW,
+    ORIGIN,
+    OTHER_MANIFEST,
     SLOTS,
     X25519,
     XWING,
@@ -36,6 +42,7 @@ from tests.audit.ground import (
     policy_of,
     worker_on,
 )
+from tests.ledgers import LedgerHere
 
 
 def check(signer: Module, body: bytes, now: float = NOW) -> TrustedReport:
@@ -49,9 +56,9 @@ def refuse(signer: Module, body: bytes, step: int, why: str | None = None, now: 
 
 
 def accepting(signer: Module) -> Policy:
-    """Return a production policy that accepts the image of the module of tests."""
+    """Return a policy that accepts the image of the module of tests."""
     measurement = check(signer, signer.attest()).measurement.hex()
-    return policy_of(Production(manifests=(MANIFEST.hex(),), nitro=NitroTable(measurements=(measurement,))))
+    return policy_of(Demonstration(manifests=(MANIFEST.hex(),), nitro=NitroTable(measurements=(measurement,))))
 
 
 def bundle(signer: Module, core: bytes, **claims: Value) -> bytes:
@@ -219,6 +226,22 @@ async def test_nitro_11_no_older_state_comes_back(platform: SimulatedPlatform) -
         worker.keyring.install([state(other, EPOCH)], NOW)
 
 
+async def test_nitro_11_a_worker_believes_no_older_state_of_the_ledger(platform: SimulatedPlatform) -> None:
+    """The host can keep proofs back, or bring old ones; the worker has seen which snapshot was the newest."""
+    ledger = LedgerHere(origin=ORIGIN)
+    ledger.publish(ledger.release(MANIFEST, now=NOW - 100), now=NOW - 100)
+    policy = policy_of(msgspec.structs.replace(simulated_policy(platform), ledger=ledger.table()))
+    ring = Keyring(policy, SimulatedHere(platform, MANIFEST, lambda: NOW), MANIFEST)
+    before = ledger.proofs(NOW)
+    await ring.birth(EPOCH, NOW, before)
+    ledger.publish(ledger.release(MANIFEST, now=NOW - 100), ledger.release(OTHER_MANIFEST, now=NOW), now=NOW)
+    await ring.birth(EPOCH + 1, NOW, ledger.proofs(NOW))
+    with pytest.raises(PolicyError, match="a newer snapshot is withheld"):
+        await ring.birth(EPOCH + 1, NOW, before)
+    with pytest.raises(PolicyError, match="no proofs of the ledger"):
+        await ring.birth(EPOCH + 1, NOW)
+
+
 def test_nitro_15_a_clock_that_is_set_back_is_not_followed() -> None:
     wall, ticks = [float(NOW)], [0.0]
     clock = WorkerClock(lambda: wall[0], lambda: ticks[0])
@@ -230,6 +253,25 @@ def test_nitro_15_a_clock_that_is_set_back_is_not_followed() -> None:
     clock.look()
     assert clock() == wall[0]
     assert WorkerClock(lambda: 0.0, lambda: 0.0, floor=NOW)() == NOW
+
+
+async def test_nitro_15_a_worker_follows_the_time_that_witnesses_sign(platform: SimulatedPlatform) -> None:
+    """A host that set its clock back before the worker started has gained nothing once it wants keys."""
+    ledger = LedgerHere(origin=ORIGIN)
+    ledger.publish(ledger.release(MANIFEST, now=NOW - 100), now=NOW - 100)
+    policy = policy_of(msgspec.structs.replace(simulated_policy(platform), ledger=ledger.table()))
+    clock = WorkerClock(lambda: float(NOW - 86_400), lambda: 0.0)
+    here = SimulatedHere(platform, MANIFEST, lambda: NOW)
+    ring = Keyring(policy, here, MANIFEST, raise_floor=clock.raise_floor)
+    assert clock() == NOW - 86_400
+    await ring.birth(EPOCH, clock(), ledger.proofs(NOW))
+    assert clock() == NOW
+    lone = ledger.view(NOW + 86_400)
+    later = replace(lone.keys, checkpoint=ledger.keys_checkpoint(NOW, times={0: NOW + 86_400}))
+    state = ledger.checkpoint(ledger.state, ledger.state_key, NOW)
+    one = serialize_proofs(replace(lone, keys=later, state=replace(lone.state, checkpoint=state)))
+    await ring.birth(EPOCH, clock(), one)  # one witness that is fast, or says so, moves nobody's clock
+    assert clock() == NOW
 
 
 def test_nitro_18_a_certificate_is_over_at_its_last_moment(module: Module) -> None:

@@ -16,7 +16,7 @@ from inference.config import Attestation, Launch, Measured, WorkerConfig
 from inference.isolate import ENVIRONMENT
 from inference.launch import check_launch, measure_launch
 from inference.loaded import package_roots, starts_code
-from inference.manifest import CONFIG, Entry, Manifest, hash_file, parse_manifest, render_manifest
+from inference.manifest import CONFIG, hash_file
 from inference.producers.simulated import SimulatedPlatform
 from seclude.attestation import snp
 from seclude.attestation.accept import Bit, SnpTable, SnpTcb
@@ -28,12 +28,15 @@ from seclude.attestation.bundle import (
     unlogged_checkpoint,
 )
 from seclude.attestation.evidence import NVIDIA, SEV_SNP, TrustedReport, UnverifiedEvidence
+from seclude.attestation.judge import require_chips, verify_evidence
 from seclude.attestation.policy import Production
 from seclude.attestation.policytext import convert_policy_document, render_policy_document
+from seclude.attestation.snapshot import Snapshot
 from seclude.attestation.steps import Steps
-from seclude.attestation.verify import verify_bundle, verify_evidence
+from seclude.attestation.verify import verify_bundle
 from seclude.errors import ConfigError, EvidenceError, PolicyError, ReplayError, VerificationError
 from seclude.hpke import KEM_XWING
+from seclude.manifest import Entry, Manifest, parse_manifest, render_manifest
 from tests.attestation.snp_signer import LEVELS, Amd, tcb_version
 from tests.audit.ground import (
     EPOCH,
@@ -50,6 +53,7 @@ from tests.audit.ground import (
     policy_of,
     worker_on,
 )
+from tests.ledgers import NOBODYS
 
 IMAGE = bytes(range(48))  # what reports of the AMD of tests measure
 FLOOR = SnpTcb(**{name: level for name, level in LEVELS.items() if name != "fmc"})  # which Genoa has not
@@ -132,9 +136,15 @@ def test_wapi_10_a_key_of_any_chip_in_the_world_is_not_enough(amd: Amd) -> None:
     refuse(amd, amd.body(vcek=other), 7, "is not hwID of the certificate", listed)
     refuse(amd, amd.attest(3, chip_id=bytes(64)), 7, "chip_id is zero", listed)
     refuse(amd, amd.attest(3, key_info=1 << 2), 2, "VLEK", listed)
-    with pytest.raises(ConfigError, match="chips is empty"):
-        policy_of(Production(manifests=(MANIFEST.hex(),), sev_snp=TABLE))
-    policy_of(Production(manifests=(MANIFEST.hex(),), sev_snp=listed))
+    # In production the chips stand in the policy, or in the ledger's snapshot; where neither names any, none passes.
+    policy_of(Production(ledger=NOBODYS, sev_snp=listed))
+    unlisted = policy_of(Production(ledger=NOBODYS, sev_snp=TABLE))
+    snapshot = Snapshot(origin="ai.example", issued=0, expires=1, chips={"sev-snp": (amd.hwid.hex(),)})
+    table = unlisted.under(snapshot, MANIFEST).document.sev_snp
+    assert table is not None
+    assert table.chips == listed.chips
+    with pytest.raises(PolicyError, match="neither the policy nor the snapshot names the chips of sev-snp"):
+        require_chips(SEV_SNP, unlisted.under(replace_fields(snapshot, chips={}), MANIFEST))
 
 
 def test_wapi_12_a_device_takes_a_post_quantum_key_or_none(platform: SimulatedPlatform) -> None:
@@ -314,7 +324,7 @@ def test_wapi_28_a_gpu_is_not_believed_for_being_there(trusted_amd: Amd) -> None
     table = replace_fields(TABLE, chips=(trusted_amd.hwid.hex(),))
     document = convert_policy_document(
         {
-            "purpose": "production",
+            "purpose": "demonstration",
             "manifests": [MANIFEST.hex()],
             "sev-snp": msgspec.to_builtins(table),
             "nvidia": {},

@@ -12,7 +12,7 @@ from seclude import bhttp, hpke
 from seclude.hpke import PrivateKey
 from seclude.ohttp.encapsulation import HeldKey, decapsulate
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms, serialize_key_config
-from seclude.pool import Message, parse_status
+from seclude.pool import Birth, Message, parse_status, serialize_birth
 from seclude.tasks import SummarizeRequest, decode
 
 URL = "http://127.0.0.1:9/.well-known/ohttp-gateway"
@@ -90,8 +90,8 @@ def test_a_stub_gives_the_pool_what_it_asks_for() -> None:
         return answers.find(method, path.encode(), [sent]).partition(b"\r\n\r\n")[2]
 
     assert not parse_status(body(b"GET", Message.STATUS)).ready
-    born = body(b"POST", Message.BIRTH, b'{"epoch":4}')
-    assert body(b"POST", Message.BIRTH, b'{"epoch":4}') == born
+    born = body(b"POST", Message.BIRTH, serialize_birth(Birth(4)))
+    assert body(b"POST", Message.BIRTH, serialize_birth(Birth(4))) == born
     status = parse_status(body(b"GET", Message.STATUS))
     assert status.ready
     assert [held.epoch for held in status.epochs] == [4]

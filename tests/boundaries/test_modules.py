@@ -9,7 +9,7 @@ import pytest
 
 from tests.running import ROOT, Running
 
-PARTIES = ("relay", "gateway", "inference")
+PARTIES = ("relay", "gateway", "inference", "ledger")
 MODULES = sorted(
     path for folder in ("seclude", *PARTIES, "bench", "deploy", "docs") for path in (ROOT / folder).rglob("*.py")
 )

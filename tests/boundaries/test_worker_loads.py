@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 
 from seclude import bhttp
 from seclude.attestation.bundle import parse_bundle, parse_core
+from seclude.client.trust import load_trust
 from seclude.ohttp.encapsulation import encapsulate_request
 from seclude.ohttp.keyconfig import parse_key_configs
+from seclude.pool import Birth, serialize_birth
 from seclude.tasks import Message, RewriteRequest, SummarizeRequest, encode
 from tests.running import Running
 
@@ -51,7 +54,9 @@ def test_serving_needs_nothing_that_was_not_loaded_when_it_was_measured(stack: R
         events: list[dict[str, str]] = []
         while not events or events[-1]["event"] != "ready":
             events.append(json.loads(next(process.stderr)))
-        exercise(f"http://{events[-1]['listen']}", f"http://{events[-1]['admin']}")
+        epoch = load_trust(stack.trust).policy().slots.epoch_at(time.time())
+        birth = Birth(epoch, stack.proofs())
+        exercise(f"http://{events[-1]['listen']}", f"http://{events[-1]['admin']}", birth)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
         events.extend(json.loads(line) for line in process.stderr)
@@ -66,9 +71,9 @@ def test_serving_needs_nothing_that_was_not_loaded_when_it_was_measured(stack: R
     ]
 
 
-def exercise(worker: str, admin: str) -> None:
+def exercise(worker: str, admin: str, birth: Birth) -> None:
     """Ask for everything that a worker can be asked for, errors included."""
-    core = parse_core(parse_bundle(post(f"{worker}/pool/birth", b'{"epoch": 0}', "application/json")).core)
+    core = parse_core(parse_bundle(post(f"{worker}/pool/birth", serialize_birth(birth))).core)
     assert post(f"{worker}/pool/nonce", b"")
     config = parse_key_configs(core.key_configs)[0]
     summarize = encode(SummarizeRequest(messages=(Message(sender="A", text="At 9? We decided on Müller's, £20."),)))

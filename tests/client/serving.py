@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from socket import socket
 from typing import TypeVar
@@ -18,7 +18,7 @@ from inference.keyring import Keyring
 from inference.open import answer_request, open_request
 from inference.producers.simulated import SimulatedPlatform
 from seclude import bhttp
-from seclude.attestation.bundle import serialize_bundles
+from seclude.attestation.bundle import Bundle, parse_bundle, serialize_bundle, serialize_bundles
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
 from seclude.bhttp_stream import ResponseWriter
@@ -29,6 +29,7 @@ from seclude.daemon.messages import Request, Response, Streamed
 from seclude.daemon.server import Server
 from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLES, OHTTP_CHUNKED_REQ, OHTTP_CHUNKED_RES, OHTTP_RES
 from seclude.tasks import Message, SummarizeResponse, encode
+from tests.ledgers import LedgerHere
 
 PERIOD = 86_400
 T0 = int(time.time()) - 2 * PERIOD - 1000  # now is in the slot of epoch 2
@@ -89,9 +90,14 @@ class Relay:
     def __post_init__(self) -> None:
         self.renew()
 
+    @property
+    def pins(self) -> dict[str, object]:
+        """What devices pin beside the platform and the software."""
+        return {}
+
     def renew(self) -> None:
         """Make other keys for the same epochs."""
-        document = simulated_policy(self.platform, manifests=(MEASUREMENT,))
+        document = msgspec.structs.replace(simulated_policy(self.platform, manifests=(MEASUREMENT,)), **self.pins)
         policy = Policy(origin="a.example", slots=Slots(t0=T0, period_seconds=PERIOD), document=document)
         self.keyring = Keyring(policy, SimulatedHere(self.platform, MEASUREMENT, self.clock), MEASUREMENT)
         self.bundles()
@@ -159,6 +165,47 @@ class Relay:
             await server.drain(1.0)
 
 
+@dataclass
+class Logged(Relay):
+    """The same, of a pool whose software and keys stand in a ledger."""
+
+    ledger: LedgerHere = field(default_factory=lambda: LedgerHere(origin="a.example"))
+    maturity_seconds: int = 0
+
+    def __post_init__(self) -> None:
+        if not len(self.ledger.state):
+            released = self.clock() - PERIOD
+            self.ledger.publish(self.ledger.release(MEASUREMENT, now=released), now=released)
+        super().__post_init__()
+
+    @property
+    def pins(self) -> dict[str, object]:
+        return {"manifests": (), "ledger": self.ledger.table(maturity_seconds=self.maturity_seconds)}
+
+    def proofs(self) -> bytes:
+        """Return what the ledger shows now, with as old a checkpoint of the state as it takes."""
+        now = self.clock()
+        return self.ledger.proofs(now, earlier=now - self.maturity_seconds if self.maturity_seconds else None)
+
+    def born(self) -> dict[int, Bundle]:
+        """Return what workers made for the epochs that live, logged as a gateway would."""
+        now = self.clock()
+        for epoch in ((int(now) - T0) // PERIOD + ahead for ahead in (0, 1)):
+            made = parse_bundle(at_once(self.keyring.birth(epoch, now, self.proofs())))
+            if len(self.ledger.keys) <= epoch:
+                self.ledger.log(epoch, made.core, made.evidence)
+        return {epoch.number: parse_bundle(epoch.bundle) for epoch in self.keyring.epochs()}
+
+    def bundles(self) -> dict[int, bytes]:
+        born = self.born()
+        return {epoch: serialize_bundle(replace(made, proofs=self.proofs())) for epoch, made in born.items()}
+
+    def twin(self) -> "Logged":
+        other = Logged(self.platform, self.clock, ledger=self.ledger, maturity_seconds=self.maturity_seconds)
+        other.keyring = self.keyring
+        return other
+
+
 def trusting(platform: SimulatedPlatform, *urls: str, gateway: str | None = None, **pins: object) -> Trust:
     """Return a trust file of these relays, which is right but for `pins`."""
     document = msgspec.structs.replace(simulated_policy(platform, manifests=(MEASUREMENT,)), **pins)
@@ -171,15 +218,16 @@ async def asking(
     clock: Callable[[], float] = time.time,
     gateway: Relay | None = None,
     evidence: Path | None = None,
+    trees: Path | None = None,
     **pins: object,
 ) -> AsyncIterator[Client]:
     """A client of these relays; one that is given as a URL need not answer."""
-    platform = next(relay.platform for relay in relays if isinstance(relay, Relay))
+    first = next(relay for relay in relays if isinstance(relay, Relay))
     async with AsyncExitStack() as stack:
         urls = [each if isinstance(each, str) else await stack.enter_async_context(each.up()) for each in relays]
         direct = None if gateway is None else await stack.enter_async_context(gateway.up())
-        trust = trusting(platform, *urls, gateway=direct, **pins)
-        client = await stack.enter_async_context(Client(trust, clock=clock, evidence=evidence))
+        trust = trusting(first.platform, *urls, gateway=direct, **{**first.pins, **pins})
+        client = await stack.enter_async_context(Client(trust, clock=clock, evidence=evidence, trees=trees))
         yield client
 
 

@@ -74,7 +74,7 @@ async def test_two_keys_are_refused_and_kept(
     (evidence,) = (home / ".local" / "state" / "seclude").iterdir()
     assert evidence.name.startswith(f"inconsistent-keys-{NOW}-")
     assert status == 1
-    assert "refused, nothing was sent: step 11: epoch 2 has two cores" in complaint
+    assert 'refused, nothing was sent: step 11 ("no other core for this epoch"): epoch 2 has two cores' in complaint
     assert f"the evidence is in {evidence}; keep this message and its evidence" in complaint
     assert relay.posts + liar.posts == []
 

@@ -10,7 +10,7 @@ from seclude.attestation.accept import SimulatedTable
 from seclude.attestation.policy import Demonstration, Production
 from seclude.client.trust import MAX_TRUST_FILE, SlotTable, Trust, load_trust, parse_trust, render_trust
 from seclude.errors import ConfigError
-from tests.attestation.test_policy import PRODUCTION, TDX
+from tests.attestation.test_policy import PRODUCTION, TDX, UNLOGGED
 from tests.attestation.test_verify import ROOT as SIMULATED_ROOT
 from tests.running import ROOT
 
@@ -105,7 +105,7 @@ def test_a_policy_that_would_accept_any_software_or_none_is_refused_when_it_is_u
     with pytest.raises(ConfigError, match=r"^trust file: policy: no platform is accepted"):
         bare.policy()
     no_images = msgspec.structs.replace(TDX, measurements=())
-    document = msgspec.structs.replace(PRODUCTION, tdx=no_images)
+    document = msgspec.structs.replace(UNLOGGED, tdx=no_images)
     with pytest.raises(ConfigError, match=r"^trust file: policy: tdx\.measurements is empty"):
         msgspec.structs.replace(TRUST, policy_document=document).policy()
 

@@ -39,12 +39,13 @@ from seclude.attestation.bundle import (
 )
 from seclude.attestation.evidence import NVIDIA, TPM, UnverifiedEvidence, parse_evidence, serialize_evidence
 from seclude.attestation.joinpolicy import parse_join_policy, serialize_join_policy
+from seclude.attestation.judge import verify_evidence
 from seclude.attestation.policy import Policy, PolicyDocument, Production
 from seclude.attestation.policytext import parse_policy_document, render_policy_document
 from seclude.attestation.slots import Slots
-from seclude.attestation.verify import verify_evidence
 from seclude.errors import ConfigError, DecodeError, VerificationError
 from tests.fuzz.test_parsers import mutated
+from tests.ledgers import NOBODYS
 
 EXECUTIONS: Final = 5_000
 NOW: Final = 1_700_000_000.0
@@ -54,6 +55,7 @@ SLOTS: Final = Slots(0, 600)
 HARDWARE: Final = Production(
     manifests=(MANIFEST.hex(),),
     max_age_seconds=3600,
+    ledger=NOBODYS,
     sev_snp=SnpTable(minimum_tcb={"genoa": SnpTcb(snp=23), "turin": SnpTcb(fmc=1)}, chips=("ab" * 64,)),
     tdx=TdxTable(chips=("cd" * 16,), perfmon=Bit.ALLOW),
     nitro=NitroTable(measurements=("ef" * 48,)),
@@ -176,7 +178,7 @@ def test_a_policy_as_text_is_read_or_refused_in_words(platform: SimulatedPlatfor
     documents: list[PolicyDocument] = [
         simulated_policy(platform, manifests=(MANIFEST,)),
         replace_fields(HARDWARE, nvidia=None),
-        Production(tpm=tpm),
+        Production(ledger=NOBODYS, tpm=tpm),
     ]
     seeds = [render_policy_document(each).encode() for each in documents]
     assert [parse_policy_document(seed.decode()) for seed in seeds] == documents

@@ -19,6 +19,7 @@ import pytest
 
 from gateway.duplicates import Duplicates
 from gateway.epochs import Reconciler
+from gateway.ledger import LedgerError
 from gateway.link import Link, keep_polling, poll
 from gateway.plan import Step
 from gateway.pool import Pool, Worker
@@ -46,6 +47,7 @@ from seclude.attestation.bundle import (
     serialize_bundle,
     serialize_core,
 )
+from seclude.attestation.proofs import epoch_leaf, parse_proofs
 from seclude.attestation.slots import Slots, x25519_key_id
 from seclude.daemon.messages import Head, Request, Response
 from seclude.daemon.problems import answer_for
@@ -54,6 +56,8 @@ from seclude.errors import BusyError, DecodeError, Error, ReplayError
 from seclude.ohttp.keyconfig import KeyConfig, RequestHeader, SymmetricAlgorithms, serialize_key_configs
 from seclude.ohttp.keyconfig import serialize_request_header as header_bytes
 from seclude.ohttp.media import GATEWAY_PATH, OHTTP_REQ, OHTTP_RES
+from seclude.pool import parse_birth, parse_shared
+from tests.gateway.fakeledger import FakeLedger, Heard, client
 
 PERIOD = 600
 RELEASE = sha256(b"a release").hexdigest()
@@ -65,6 +69,13 @@ def new_bundle(epoch: int) -> bytes:
     config = KeyConfig(x25519_key_id(epoch), 0x0020, os.urandom(32), (SymmetricAlgorithms(1, 1),))
     core = Core("worker", "origin.invalid", epoch, serialize_key_configs([config]), bytes(32), b"policy", b"checkpoint")
     return serialize_bundle(Bundle(serialize_core(core), b"evidence"))
+
+
+def is_logged(bundle: bytes, proofs: bytes) -> bool:
+    """Whether proofs show a bundle, as a joiner looks at it."""
+    parts = parse_bundle(bundle)
+    leaf = parse_proofs(proofs).keys.outline.leaf(parse_core(parts.core).epoch)
+    return leaf == epoch_leaf(parts.core, parts.evidence)
 
 
 def core_of(bundle: bytes) -> str:
@@ -95,6 +106,8 @@ class FakeWorker:
     ready: bool = True
     reasons: list[str] = field(default_factory=list)
     manifest: str = RELEASE
+    logs: bool = False
+    """Whether it wants proofs of a ledger, and takes no keys that are not logged."""
     due: bool = False
     """Whether it wishes to be renewed; it then drains as soon as it is told to."""
     bundles: dict[int, bytes] = field(default_factory=dict)
@@ -224,8 +237,10 @@ class FakeWorker:
             case "/pool/status":
                 return 200, json.dumps(self.status()).encode() if self.raw_status is None else self.raw_status
             case "/pool/birth":
-                epoch = json.loads(body)["epoch"]
-                return 200, self.bundles.setdefault(epoch, new_bundle(epoch))
+                birth = parse_birth(body)
+                if self.logs and not birth.proofs:
+                    return 422, b""
+                return 200, self.bundles.setdefault(birth.epoch, new_bundle(birth.epoch))
             case "/pool/nonce":
                 nonce = os.urandom(NONCE_BYTES)
                 self._nonces.add(nonce)
@@ -235,7 +250,11 @@ class FakeWorker:
             case "/pool/admit":
                 return 200, self._admit(parse_join_request(body))
             case "/pool/keys":
-                self._accept(parse_join_keys(body))
+                shared = parse_shared(body)
+                keys = parse_join_keys(shared.keys)
+                if self.logs and not all(is_logged(bundle, shared.proofs) for bundle in keys.bundles):
+                    return 422, b""
+                self._accept(keys)
                 return 204, b""
             case "/pool/retire" if self.due:
                 self.reasons = ["draining"]
@@ -416,6 +435,7 @@ class House:
     deadline: float = 5.0
     announce: float = 0.0
     """Most tests are about one slot, so that the next one is left alone."""
+    log: FakeLedger | None = None
     retries: int = 0
     steps: Steps = field(default_factory=Steps)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -423,6 +443,8 @@ class House:
     def __post_init__(self) -> None:
         self.pool = Pool(len(self.fakes))
         self.links = [Link(fake.address, self.deadline) for fake in self.fakes]
+        self.heard = Heard()
+        self.ledger = None if self.log is None else client(self.log, self.heard)
         self.reconciler = Reconciler(
             self.pool,
             self.links,
@@ -431,6 +453,7 @@ class House:
             single=self.single,
             announce_seconds=self.announce,
             observer=self.steps,
+            ledger=self.ledger,
         )
         self.gateway = Gateway(
             self.pool,
@@ -456,6 +479,9 @@ class House:
     async def settle(self) -> None:
         """Poll every worker and reconcile until nothing is left to do."""
         await self.look()
+        if self.ledger is not None:
+            with contextlib.suppress(LedgerError):
+                await self.ledger.fetch()
         await self.reconciler.reconcile()
 
     def run(self) -> None:
@@ -465,6 +491,8 @@ class House:
             loop.create_task(keep_polling(self.pool, worker, self.links[worker.index])) for worker in self.workers
         ]
         self._tasks.append(loop.create_task(self.reconciler.run()))
+        if self.ledger is not None:
+            self._tasks.append(loop.create_task(self.ledger.keep(self.pool.wake)))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -472,13 +500,15 @@ class House:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for link in self.links:
             await link.close()
+        if self.ledger is not None:
+            await self.ledger.close()
 
 
 class Build(Protocol):
-    """Starts fake workers and a gateway before them, at the middle of slot 1000."""
+    """Starts fake workers and a gateway before them, at the middle of slot 1000; with `logs`, beside a fake ledger."""
 
     async def __call__(
-        self, size: int, *, single: bool = False, deadline: float = 5.0, announce: float = 0.0
+        self, size: int, *, single: bool = False, deadline: float = 5.0, announce: float = 0.0, logs: bool = False
     ) -> House: ...
 
 
@@ -486,12 +516,18 @@ class Build(Protocol):
 async def build() -> AsyncIterator[Build]:
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(size: int, *, single: bool = False, deadline: float = 5.0, announce: float = 0.0) -> House:
-            fakes = [FakeWorker(index) for index in range(size)]
+        async def start(
+            size: int, *, single: bool = False, deadline: float = 5.0, announce: float = 0.0, logs: bool = False
+        ) -> House:
+            fakes = [FakeWorker(index, logs=logs) for index in range(size)]
             for fake in fakes:
                 await fake.start()
                 stack.push_async_callback(fake.stop)
-            house = House(fakes, Clock(1000.5 * PERIOD), single, deadline, announce)
+            log = FakeLedger(1000.5 * PERIOD) if logs else None
+            if log is not None:
+                await log.start()
+                stack.push_async_callback(log.stop)
+            house = House(fakes, Clock(1000.5 * PERIOD), single, deadline, announce, log)
             stack.push_async_callback(house.close)
             return house
 

@@ -9,6 +9,7 @@ import gateway.epochs
 import gateway.link
 from inference.join import MAX_PENDING, NONCE_BYTES, parse_join_keys, parse_join_request
 from seclude.attestation.slots import Slots, x25519_key_id
+from seclude.pool import Birth, parse_birth, parse_shared, serialize_birth
 from tests.gateway.conftest import PERIOD, Build, FakeWorker, House, core_of, eventually, new_bundle
 
 NOW = 1000
@@ -28,7 +29,7 @@ async def test_one_worker_gives_birth_and_every_other_joins(build: Build) -> Non
     house = await build(4)
     await house.settle()
     assert births(house) == [1, 0, 0, 0]
-    assert house.fakes[0].paths("/pool/birth")[0].body == b'{"epoch":1000}'
+    assert house.fakes[0].paths("/pool/birth")[0].body == serialize_birth(Birth(NOW))
     bundles = [fake.bundles for fake in house.fakes]
     assert all(bundle == bundles[0] for bundle in bundles)
     assert house.steps.taken == [
@@ -49,7 +50,9 @@ async def test_the_four_messages_of_a_join_are_carried_unchanged(build: Build) -
     nonce = joiner.paths("/pool/join")[0].body
     assert len(nonce) == NONCE_BYTES
     assert parse_join_request(member.paths("/pool/admit")[0].body).nonce == nonce
-    assert parse_join_keys(joiner.paths("/pool/keys")[0].body).nonce == nonce
+    shared = parse_shared(joiner.paths("/pool/keys")[0].body)
+    assert parse_join_keys(shared.keys).nonce == nonce
+    assert shared.proofs == b""
 
 
 async def test_nothing_more_is_asked_when_all_is_well(build: Build) -> None:
@@ -294,13 +297,12 @@ async def test_each_failure_doubles_the_rest_up_to_a_limit(build: Build, monkeyp
     assert max(rests) <= gateway.epochs.MAX_REST_SECONDS
 
 
-async def test_gateways_do_not_rest_in_step(build: Build) -> None:
-    house = await build(1, single=True)
+async def test_gateways_do_not_rest_in_step() -> None:
     rests = []
     for _ in range(20):
-        house.reconciler._trouble.clear()
-        house.reconciler._rest(house.workers[0])
-        rests.append(house.reconciler._trouble[0].until - asyncio.get_running_loop().time())
+        trouble = gateway.epochs._Trouble()
+        gateway.epochs._rest(trouble)
+        rests.append(trouble.until - asyncio.get_running_loop().time())
     assert max(rests) <= gateway.epochs.REST_SECONDS
     assert min(rests) >= gateway.epochs.REST_SECONDS * (1 - gateway.epochs.REST_JITTER) - 0.1
     assert max(rests) - min(rests) > 0.01
@@ -431,7 +433,8 @@ async def test_the_keys_of_now_are_published_before_the_next_are_born(build: Bui
     house = await build(2, announce=PERIOD)
     await house.settle()
     assert [name for name, _, _ in house.steps.taken] == ["birth", "join", "publish"] * 2
-    assert [request.body for request in house.fakes[0].paths("/pool/birth")] == [b'{"epoch":1000}', b'{"epoch":1001}']
+    wishes = [parse_birth(request.body) for request in house.fakes[0].paths("/pool/birth")]
+    assert wishes == [Birth(NOW), Birth(NOW + 1)]
 
 
 @pytest.mark.parametrize("announce", [0.0, 20.0])

@@ -5,7 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.plan import MAX_DOUBT, Birth, Join, Publish, Retire, Step, View, elect, next_step, shortfall
+from gateway.plan import (
+    MAX_DOUBT,
+    Birth,
+    Join,
+    KeysLog,
+    Log,
+    Publish,
+    Retire,
+    Step,
+    View,
+    elect,
+    next_step,
+    shortfall,
+)
 from gateway.pool import Worker
 from seclude.pool import Held, Status
 
@@ -39,18 +52,27 @@ def view(
     resting: set[int] | None = None,
     doubtful: Worker | None = None,
     wanted: tuple[int, ...] = (NOW,),
+    keys_log: KeysLog | None = None,
 ) -> View:
     published = published or {}
     return View(
         workers=workers,
-        elected=elect(workers, range(NOW - 1, NOW + 2), published),
+        elected=elect(workers, range(NOW - 1, NOW + 2), published, keys_log),
         published=published.keys(),
         wanted=wanted,
         quorum=quorum,
         failures=failures or {},
         resting=resting or set(),
         doubtful={} if doubtful is None else {NOW: doubtful},
+        keys_log=keys_log,
     )
+
+
+def logged(cores: Mapping[int, str] | None = None, *, refused: tuple[str, ...] = (), answers: bool = True) -> KeysLog:
+    """Return a keys log in which these cores stand, and of which others were refused."""
+    cores = cores or {}
+    taken = {*cores, *(NOW for _ in refused)}
+    return KeysLog(taken, cores, {(NOW, core) for core in refused}, answers)
 
 
 def asked(step: Step | None) -> int:
@@ -363,3 +385,102 @@ def test_while_a_worker_that_did_not_retire_when_told_rests_no_other_does() -> N
     pool = worker(0, KEYS, due=True), worker(1, KEYS, due=True)
     assert next_step(view(*pool, published=KEYS, resting={0})) is None
     assert next_step(view(*pool, published=KEYS, resting={1})) == Retire(pool[0])
+
+
+def test_what_was_born_is_logged_before_it_is_shared() -> None:
+    holder, joiner = worker(0, {NOW: X}), worker(1)
+    assert next_step(view(holder, joiner, keys_log=logged())) == Log(holder, NOW, X)
+    assert next_step(view(holder, joiner, keys_log=logged({NOW: X}))) == Join(joiner, holder)
+
+
+def test_what_is_not_logged_is_not_published() -> None:
+    both = worker(0, {NOW: X}), worker(1, {NOW: X})
+    assert next_step(view(*both, keys_log=logged())) == Log(both[0], NOW, X)
+    assert next_step(view(*both, keys_log=logged(answers=False))) is None
+    assert next_step(view(*both, keys_log=logged({NOW: X}))) == Publish(both[0], NOW, X)
+
+
+def test_while_the_slot_of_now_has_no_leaf_nothing_is_made_or_logged_for_the_next() -> None:
+    doubtful, holder = worker(0), worker(1, {NOW + 1: Y})
+    both = (NOW, NOW + 1)
+    waiting = view(doubtful, worker(1), resting={0}, doubtful=doubtful, wanted=both, keys_log=logged())
+    assert next_step(waiting) is None
+    waiting = view(doubtful, holder, resting={0}, doubtful=doubtful, wanted=both, keys_log=logged())
+    assert next_step(waiting) is None
+    taken = KeysLog(taken={NOW}, cores={})
+    assert next_step(view(doubtful, holder, resting={0}, wanted=both, keys_log=taken)) == Log(holder, NOW + 1, Y)
+    assert next_step(view(worker(0), worker(1), wanted=both, keys_log=taken)) == Birth(worker(0), NOW + 1)
+
+
+def test_of_several_slots_the_oldest_is_logged_first() -> None:
+    holder = worker(0, {NOW - 1: Z, NOW: X, NOW + 1: Y})
+    pool = holder, worker(1)
+    assert next_step(view(*pool, keys_log=logged())) == Log(holder, NOW - 1, Z)
+    assert next_step(view(*pool, keys_log=logged({NOW - 1: Z}))) == Log(holder, NOW, X)
+    assert next_step(view(*pool, keys_log=logged({NOW - 1: Z, NOW: X}), published={NOW: X})) == Log(holder, NOW + 1, Y)
+
+
+def test_a_holder_that_failed_to_give_its_bundle_is_not_asked_to_have_it_logged() -> None:
+    both = worker(0, {NOW: X}), worker(1, {NOW: X})
+    assert next_step(view(*both, resting={0}, keys_log=logged())) == Log(both[1], NOW, X)
+    assert next_step(view(*both, resting={0, 1}, keys_log=logged())) is None
+
+
+def test_while_the_ledger_does_not_answer_there_are_no_births() -> None:
+    assert next_step(view(worker(0), worker(1), keys_log=logged(answers=False))) is None
+    assert asked(next_step(view(worker(0), worker(1), keys_log=logged()))) == 0
+
+
+def test_while_the_ledger_does_not_answer_the_rest_goes_on() -> None:
+    silent = logged({NOW: X}, answers=False)
+    holder, joiner = worker(0, {NOW: X}), worker(1)
+    assert next_step(view(holder, joiner, keys_log=silent)) == Join(joiner, holder)
+    both = worker(0, {NOW: X}, due=True), worker(1, {NOW: X})
+    assert next_step(view(*both, keys_log=silent)) == Publish(both[0], NOW, X)
+    assert next_step(view(*both, published={NOW: X}, keys_log=silent)) == Retire(both[0])
+
+
+def test_a_leaf_that_is_there_is_looked_at_without_asking_the_ledger() -> None:
+    both = worker(0, {NOW: X}), worker(1, {NOW: X})
+    there = KeysLog(taken={NOW}, cores={}, answers=False)
+    assert next_step(view(*both, keys_log=there)) == Log(both[0], NOW, X)
+
+
+def test_a_slot_that_has_a_leaf_gets_no_birth() -> None:
+    taken = KeysLog(taken={NOW}, cores={})
+    assert next_step(view(worker(0), worker(1), keys_log=taken)) is None
+    assert next_step(view(worker(0), worker(1), keys_log=logged({NOW: X}))) is None
+    assert next_step(view(worker(0), worker(1), wanted=(NOW, NOW + 1), keys_log=taken)) == Birth(worker(0), NOW + 1)
+
+
+def test_a_core_whose_leaf_is_another_s_does_not_count() -> None:
+    both = worker(0, {NOW: X}), worker(1, {NOW: X})
+    assert next_step(view(*both, keys_log=logged(refused=(X,)))) is None
+    pool = (*both, worker(2, {NOW: Y}))
+    assert next_step(view(*pool, keys_log=logged(refused=(X,)))) == Log(pool[2], NOW, Y)
+    assert view(*pool, keys_log=logged({NOW: Y}, refused=(X,))).elected == {NOW: Y}
+
+
+def test_the_logged_core_counts_whoever_holds_another() -> None:
+    pool = worker(0, {NOW: Y}), worker(1, {NOW: X}), worker(2, {NOW: X})
+    assert next_step(view(*pool, keys_log=logged({NOW: Y}))) == Join(pool[1], pool[0])
+    assert view(*pool[1:], keys_log=logged({NOW: Y})).elected == {NOW: Y}
+
+
+@pytest.mark.parametrize("other", [{NOW: X, NOW + 1: Y}, {NOW: X, NOW - 1: Y}])
+def test_a_worker_that_holds_what_is_not_logged_lets_nobody_in(other: dict[int, str]) -> None:
+    holder, joiner, keys = worker(0, other, ready=False), worker(1), logged({NOW: X}, answers=False)
+    assert next_step(view(holder, joiner, published={NOW: X}, keys_log=keys)) is None
+    clean = worker(2, {NOW: X})
+    assert next_step(view(holder, joiner, clean, published={NOW: X}, keys_log=keys)) == Join(joiner, clean)
+
+
+def test_what_no_longer_opens_keeps_nobody_out() -> None:
+    holder, joiner = worker(0, {NOW - 2: Z, NOW: X}), worker(1)
+    assert next_step(view(holder, joiner, keys_log=logged({NOW: X}))) == Join(joiner, holder)
+
+
+def test_a_worker_that_can_give_what_it_holds_gives_birth_before_one_that_cannot() -> None:
+    pool = worker(0, {NOW - 1: X}), worker(1)
+    lost = KeysLog(taken={NOW - 1}, cores={}, refused={(NOW - 1, X)})
+    assert asked(next_step(view(*pool, keys_log=lost))) == 1

@@ -350,6 +350,18 @@ def test_one_worker_without_single_does_not_start() -> None:
         (POOL + "worker = 1", "worker: no such key"),
         (POOL + "announce_seconds = -1", "announce_seconds: Expected `float` >= 0"),
         (POOL + "announce_seconds = 600.5", "announce_seconds: longer than a period"),
+        (
+            POOL + 'ledger = "http://127.0.0.1:1"',
+            "ledger_secret: not set, and a ledger takes epochs only from those who",
+        ),
+        (POOL + 'ledger_secret = "submit.key"', "ledger_secret: there is no ledger that it would be for"),
+        (POOL + '[ledger_tls]\nca = "x.pem"', "ledger_tls: there is no ledger that it would be for"),
+        (
+            POOL + 'ledger = "http://127.0.0.1:1"\nledger_secret = "/nowhere/submit.key"',
+            "ledger_secret: /nowhere/submit.key: No such file or directory",
+        ),
+        (POOL + 'ledger = "http://192.0.2.1"\nledger_secret = "x"', "ledger: the next hop is not loopback: use https"),
+        (POOL + 'ledger = "http://127.0.0.1:1/x"\nledger_secret = "x"', "ledger: the address of the next hop is"),
         (POOL + "[limits]\nmax_inflight = 0", "limits.max_inflight"),
         (POOL + '[timeouts]\nanswer = "long"', "timeouts.answer"),
         (POOL + "[timeouts]\nanswer = 0", "timeouts.answer: Expected `float` > 0.0"),

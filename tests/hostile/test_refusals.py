@@ -13,7 +13,7 @@ from inference.producers.simulated import create_simulated_platform
 from seclude import bhttp
 from seclude.attestation.accept import SimulatedTable
 from seclude.client.sdk import Client
-from seclude.client.trust import Trust, load_trust
+from seclude.client.trust import Trust, load_trust, render_trust
 from seclude.daemon.answering import answering
 from seclude.daemon.messages import Request, Response
 from seclude.daemon.server import Server
@@ -93,7 +93,7 @@ async def test_a_pool_with_other_slots_is_refused_at_step_9(trust: Trust) -> Non
 def test_the_command_names_the_step_and_sends_nothing(stack: Running, trust: Trust, tmp_path: Path) -> None:
     before = opened_by_workers(stack)
     other = tmp_path / "trust.toml"
-    other.write_text(stack.trust.read_text().replace(trust.policy_document.manifests[0], "00" * 32))
+    other.write_text(render_trust(pinning(trust, manifests=("00" * 32,))))
     done = stack.seclude("summarize", "deploy/demo/chat.txt", "--trust", str(other))
     assert done.returncode == 1
     assert "refused, nothing was sent: step 8" in done.stderr

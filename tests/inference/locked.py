@@ -41,13 +41,16 @@ from inference import main as inference_main
 from inference import worker as inference_worker
 from inference.answer import run_task
 from inference.engine.encoder import SentenceEncoder
+from inference.manifest import load_manifest
 from inference.open import answer_request, open_request
 from inference.runner import Runner
 from inference.seccomp import MACHINES
 from inference.warmup import load_tasks
+from inference.watch import Watch, collect_and_watch
 from seclude import bhttp, hpke
 from seclude.errors import ConfigError
 from seclude.hpke import PrivateKey
+from seclude.manifest import Manifest
 from seclude.ohttp.encapsulation import HeldKey, encapsulate_request
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms
 from seclude.tasks import Message, SummarizeRequest, encode
@@ -381,10 +384,14 @@ def worker(arguments: list[str], *, fails: bool = False) -> int:
         sys.meta_path.insert(0, Finder())
         return locked
 
-    # What measures must not meet this program, which is no part of a worker.
+    def collect(measured: bytes, model: Path) -> tuple[Manifest, Watch]:
+        _, watch = collect_and_watch(measured, model)
+        return load_manifest(Path(arguments[arguments.index("--config") + 1]).with_name("worker.manifest")), watch
+
+    # What measures must not meet this program, which is no part of a worker and of no release.
     with (
         patch.object(inference_main, "isolate", lambda *_: None),
-        patch.object(inference_worker, "_check_manifest", lambda *_: None),
+        patch.object(inference_worker, "collect_and_watch", collect),
         patch.object(inference_worker, "lock_down", lock_down),
     ):
         return inference_main.main(arguments)

@@ -81,6 +81,31 @@ def test_no_time_before_the_floor_is_believed_and_the_floor_only_rises() -> None
     assert clock() == 2_500_001.0
 
 
+def test_only_what_was_vouched_for_and_the_seconds_since_are_vouched_for() -> None:
+    host = Host()
+    clock = host.clock()
+    assert not clock.is_vouched_for(), "only the host's clock has said so"
+    clock.raise_floor(1_000_000.0 - DRIFT_SECONDS)
+    assert clock.is_vouched_for()
+    assert clock() == 1_000_000.0, "the floor is no ceiling"
+    host.pass_seconds(5000)
+    assert clock.is_vouched_for()
+    host.wall_time += 3600
+    assert clock.look() == FORWARD
+    assert not clock.is_vouched_for()
+    clock.raise_floor(clock())
+    assert clock.is_vouched_for()
+
+
+def test_a_host_that_is_behind_what_was_vouched_for_is_refused() -> None:
+    host = Host()
+    clock = host.clock()
+    clock.raise_floor(1_000_100.0)
+    assert clock.look() == BACK
+    assert clock() == 1_000_100.0
+    assert clock.is_vouched_for()
+
+
 def test_seconds_that_run_back_move_nothing() -> None:
     host = Host()
     clock = host.clock()

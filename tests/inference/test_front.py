@@ -28,21 +28,22 @@ from seclude.daemon.messages import Request, Response, Streamed
 from seclude.errors import (
     BusyError,
     DecodeError,
-    EvidenceError,
     MediaTypeError,
     OpenError,
-    PolicyError,
     ReplayError,
     UnknownKeyError,
     UpstreamError,
+    VerificationError,
 )
 from seclude.ohttp.chunked import encapsulate_chunked
 from seclude.ohttp.encapsulation import encapsulate_request
 from seclude.ohttp.keyconfig import parse_key_configs
-from seclude.ohttp.media import KEY_BUNDLE, OHTTP_CHUNKED_REQ, OHTTP_REQ, OHTTP_RES
+from seclude.ohttp.media import KEY_BUNDLE, OHTTP_CHUNKED_REQ, OHTTP_REQ, OHTTP_RES, PROBLEM
+from seclude.pool import Birth, Shared, serialize_birth, serialize_shared
 
 NOW = 1_750_000_000.0
 PERIOD = 600
+T0 = 6000
 MEASUREMENT = b"m" * 32
 RENEW_REQUESTS, RENEW_SECONDS = 4, 100.0
 QUESTION = bhttp.serialize_request(bhttp.Request(b"POST", b"https", b"a.example", b"/", (), b"hello"))
@@ -80,6 +81,7 @@ class Bench:
     seen: list[str]
     lifetime: Lifetime
     ticks: Ticks
+    disbelieved: list[VerificationError]
     draining: bool = False
     now: float = NOW
     retired: int = 0
@@ -95,8 +97,8 @@ class Bench:
     async def status(self) -> dict[str, object]:
         return dict(msgspec.json.decode((await self.ask("GET", "/pool/status")).body))
 
-    async def birth(self, epoch: int) -> bytes:
-        answer = await self.ask("POST", "/pool/birth", msgspec.json.encode({"epoch": epoch}))
+    async def birth(self, epoch: int, proofs: bytes = b"") -> bytes:
+        answer = await self.ask("POST", "/pool/birth", serialize_birth(Birth(epoch, proofs)))
         assert (answer.status, answer.content_type) == (200, KEY_BUNDLE)
         return answer.body
 
@@ -134,7 +136,7 @@ def make(
     attester: Attests | None = None,
 ) -> Bench:
     document = simulated_policy(platform, manifests=(measurement,))
-    policy = Policy(origin="a.example", slots=Slots(t0=0, period_seconds=PERIOD), document=document)
+    policy = Policy(origin="a.example", slots=Slots(t0=T0, period_seconds=PERIOD), document=document)
     bench: Bench
     attester = attester or SimulatedHere(platform, measurement, lambda: bench.now)
     keyring = Keyring(policy, attester, measurement, replay_limit=replay_limit)
@@ -153,12 +155,13 @@ def make(
         clock=lambda: bench.now,
         lifetime=lifetime,
         retire=lambda: bench.retire(),
+        disbelieve=lambda exc: bench.disbelieved.append(exc),
     )
-    bench = Bench(front, keyring, seen, lifetime, ticks)
+    bench = Bench(front, keyring, seen, lifetime, ticks, [])
     return bench
 
 
-EPOCH = int(NOW) // PERIOD
+EPOCH = int(NOW - T0) // PERIOD
 
 
 @pytest.fixture
@@ -207,20 +210,25 @@ async def test_a_joiner_serves_what_the_member_serves(
     assert (await joiner.status())["epochs"] == (await worker.status())["epochs"]
 
 
-async def join(member: Bench, joiner: Bench) -> int:
-    """Carry the four messages as the gateway does."""
+async def join(member: Bench, joiner: Bench, proofs: bytes = b"") -> int:
+    """Carry the four messages as the gateway does, and return the status at which it ends."""
     nonce = (await member.ask("POST", "/pool/nonce")).body
     request = (await joiner.ask("POST", "/pool/join", nonce)).body
-    keys = (await member.ask("POST", "/pool/admit", request)).body
-    return (await joiner.ask("POST", "/pool/keys", keys)).status
+    admitted = await member.ask("POST", "/pool/admit", request)
+    if admitted.status != 200:
+        assert admitted.content_type == PROBLEM, "it says nothing of why"
+        return admitted.status
+    return (await joiner.ask("POST", "/pool/keys", serialize_shared(Shared(admitted.body, proofs)))).status
 
 
 async def test_other_software_is_not_let_in(worker: Bench, platform: SimulatedPlatform, runner: Runner) -> None:
     await worker.birth(EPOCH)
     stranger = make(platform, runner, b"x" * 32)
-    with pytest.raises(EvidenceError, match="binds something else"):
-        await join(worker, stranger)
+    assert await join(worker, stranger) == 422
     assert stranger.keyring.epochs() == ()
+    assert [(exc.step, str(exc)) for exc in worker.disbelieved] == [
+        (6, "the simulated report binds something else than what came with it")
+    ]
 
 
 async def test_software_of_another_manifest_is_not_let_in_even_if_its_platform_measured_ours(
@@ -228,8 +236,8 @@ async def test_software_of_another_manifest_is_not_let_in_even_if_its_platform_m
 ) -> None:
     await worker.birth(EPOCH)
     stranger = make(platform, runner, b"x" * 32, attester=SimulatedHere(platform, MEASUREMENT, lambda: NOW))
-    with pytest.raises(EvidenceError, match="binds something else"):
-        await join(worker, stranger)
+    assert await join(worker, stranger) == 422
+    assert [exc.step for exc in worker.disbelieved] == [6]
     assert stranger.keyring.epochs() == ()
 
 
@@ -322,8 +330,7 @@ async def test_giving_and_taking_keys_is_what_makes_them_shared(
     assert [each.lifetime.shared for each in (worker, joiner)] == [False, False]
     await worker.birth(EPOCH)
     stranger = make(platform, runner, b"x" * 32)
-    with pytest.raises(EvidenceError):
-        await join(worker, stranger)
+    assert await join(worker, stranger) == 422
     assert [each.lifetime.shared for each in (worker, stranger)] == [False, False]
     await join(worker, joiner)
     assert [each.lifetime.shared for each in (worker, joiner)] == [True, True]
@@ -337,9 +344,10 @@ async def test_a_join_request_is_good_once(worker: Bench, platform: SimulatedPla
     keys = (await worker.ask("POST", "/pool/admit", request)).body
     with pytest.raises(ReplayError):
         await worker.ask("POST", "/pool/admit", request)
-    assert (await joiner.ask("POST", "/pool/keys", keys)).status == 204
+    shared = serialize_shared(Shared(keys))
+    assert (await joiner.ask("POST", "/pool/keys", shared)).status == 204
     with pytest.raises(ReplayError):
-        await joiner.ask("POST", "/pool/keys", keys)
+        await joiner.ask("POST", "/pool/keys", shared)
 
 
 async def test_what_does_not_open_is_counted_and_raised(worker: Bench) -> None:
@@ -356,16 +364,42 @@ async def test_another_media_type_is_refused(worker: Bench, content_type: str | 
         await worker.ask("POST", "/ohttp", b"x", content_type)
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"epoch": -1}', b'{"epoch": 1, "x": 2}', b'{"epoch": "1"}', b"\xff"])
-async def test_a_malformed_birth_is_refused(worker: Bench, body: bytes) -> None:
+WISH = serialize_birth(Birth(EPOCH))
+
+
+@pytest.mark.parametrize("body", [b"", b'{"epoch": 1}', WISH[:-1], WISH + b"x", b"\xff" + WISH[1:]])
+@pytest.mark.parametrize("path", ["/pool/birth", "/pool/keys"])
+async def test_a_malformed_message_is_refused(worker: Bench, path: str, body: bytes) -> None:
     with pytest.raises(DecodeError):
-        await worker.ask("POST", "/pool/birth", body)
+        await worker.ask("POST", path, body)
 
 
-@pytest.mark.parametrize("offset", [-1, 2, 1000])
-async def test_no_key_is_born_for_another_time(worker: Bench, offset: int) -> None:
-    with pytest.raises(PolicyError):
-        await worker.birth(EPOCH + offset)
+@pytest.mark.parametrize("epoch", [EPOCH - 1, EPOCH + 2, EPOCH + 1000, (1 << 64) - 1])
+async def test_no_key_is_born_for_another_time_and_the_gateway_is_told_so(worker: Bench, epoch: int) -> None:
+    answer = await worker.ask("POST", "/pool/birth", serialize_birth(Birth(epoch)))
+    assert (answer.status, answer.content_type) == (422, PROBLEM)
+    assert "cannot be born in the slot" in str(worker.disbelieved[0])
+    assert worker.keyring.epochs() == ()
+
+
+@pytest.mark.parametrize("path", ["/pool/birth", "/ohttp"])
+async def test_before_the_first_slot_nothing_is_born_or_opened(worker: Bench, path: str) -> None:
+    worker.now = T0 - 1.0
+    body, kind = (serialize_birth(Birth(0)), None) if path == "/pool/birth" else (bytes(100), OHTTP_REQ)
+    with pytest.raises(BusyError, match="before the first slot"):
+        await worker.ask("POST", path, body, kind)
+
+
+async def test_proofs_that_nothing_here_would_judge_are_refused(
+    worker: Bench, platform: SimulatedPlatform, runner: Runner
+) -> None:
+    answer = await worker.ask("POST", "/pool/birth", serialize_birth(Birth(EPOCH, b"proofs")))
+    assert answer.status == 422
+    assert [(exc.step, "names none" in str(exc)) for exc in worker.disbelieved] == [(13, True)]
+    await worker.birth(EPOCH)
+    joiner = make(platform, runner)
+    assert await join(worker, joiner, b"proofs") == 422
+    assert joiner.keyring.epochs() == ()
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/"), ("GET", "/pool"), ("POST", "/pool/status/")])

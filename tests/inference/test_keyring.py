@@ -15,7 +15,6 @@ from seclude.attestation.slots import Slots, x25519_key_id, xwing_key_id
 from seclude.attestation.verify import TrustedPool, verify_bundle
 from seclude.errors import (
     BusyError,
-    ConfigError,
     EvidenceError,
     PolicyError,
     ReplayError,
@@ -95,6 +94,15 @@ async def test_birth_is_idempotent(make: Callable[[], Keyring]) -> None:
     assert len(ring.epochs()) == 1
 
 
+async def test_a_bundle_can_be_asked_for_again_in_the_slot_after_its_own(make: Callable[[], Keyring]) -> None:
+    """A gateway that was restarted learns from it what stands in the ledger."""
+    ring = make()
+    first = await ring.birth(EPOCH, NOW)
+    assert await ring.birth(EPOCH, SLOTS.start(EPOCH + 1)) == first
+    with pytest.raises(PolicyError, match="cannot be born"):
+        await ring.birth(EPOCH, SLOTS.start(EPOCH + 2))
+
+
 async def test_two_workers_never_make_the_same_key(make: Callable[[], Keyring]) -> None:
     assert await make().birth(EPOCH, NOW) != await make().birth(EPOCH, NOW)
 
@@ -112,7 +120,7 @@ async def test_only_the_current_and_the_next_epoch_can_be_born(
 
 
 async def test_nothing_is_born_before_the_first_slot(make: Callable[[], Keyring]) -> None:
-    with pytest.raises(ConfigError, match="t0"):
+    with pytest.raises(BusyError, match="before the first slot"):
         await make().birth(0, SLOTS.t0 - 1)
 
 

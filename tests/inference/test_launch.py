@@ -25,12 +25,13 @@ import pytest
 from inference.attesting import MAX_MESSAGE, READY, parse_answer
 from inference.config import Attestation, WorkerConfig
 from inference.isolate import ENVIRONMENT, OPTIONS
-from inference.manifest import CONFIG, Entry, Manifest, load_manifest, render_manifest
+from inference.manifest import CONFIG, load_manifest
 from inference.producers.simulated import create_simulated_platform
 from seclude.attestation.accept import SimulatedTable
 from seclude.attestation.policy import Demonstration
 from seclude.attestation.slots import Slots
 from seclude.daemon.config import load
+from seclude.manifest import Entry, Manifest, render_manifest
 from tests.stack.tpmstack import Checkout, write_config
 
 LAUNCH = "this machine does not hold the software of the manifest: "

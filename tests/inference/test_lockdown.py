@@ -18,7 +18,7 @@ import tempfile
 import time
 import tomllib
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +41,8 @@ from seclude.ohttp.chunked import ResponseOpener, encapsulate_chunked
 from seclude.ohttp.encapsulation import encapsulate_request
 from seclude.ohttp.keyconfig import KeyConfig, parse_key_configs
 from seclude.ohttp.media import EVENT_STREAM, OHTTP_CHUNKED_REQ, OHTTP_REQ
+from seclude.pool import Birth, serialize_birth
 from seclude.pool import Message as Path_
-from seclude.pool import serialize_birth
 from seclude.tasks import Message, RewriteRequest, SummarizeRequest, encode
 from tests.authority import Authority
 from tests.inference.locked import LIBC, Prepared, actions
@@ -293,13 +293,14 @@ class Worker:
     listen: str
     admin: str
     slots: Slots
+    proofs: Callable[[], bytes]
 
     def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes]:
         return ask(self.listen, method, path, body, kind)
 
     def config(self) -> KeyConfig:
         epoch = self.slots.epoch_at(time.time())
-        answered, bundle = self.ask("POST", Path_.BIRTH, serialize_birth(epoch))
+        answered, bundle = self.ask("POST", Path_.BIRTH, serialize_birth(Birth(epoch, self.proofs())))
         assert answered == 200
         return parse_key_configs(parse_core(parse_bundle(bundle).core).key_configs)[0]
 
@@ -364,7 +365,9 @@ def slots_of(running: Running) -> Slots:
 def worker_of(running: Running) -> Worker:
     urls = running.facts["workers"]
     assert isinstance(urls, list)
-    return Worker(urlsplit(urls[0]).netloc, urlsplit(running.admin("worker-0")).netloc, slots_of(running))
+    return Worker(
+        urlsplit(urls[0]).netloc, urlsplit(running.admin("worker-0")).netloc, slots_of(running), running.proofs
+    )
 
 
 def use_everything(worker: Worker) -> None:
@@ -463,7 +466,7 @@ def started(module: list[str], running: Running, folder: Path, *flags: str) -> I
             line = pipe.readline()
         assert line, log.read_text()
         bound = json.loads(line)
-        yield Worker(bound["listen"], bound["admin"], slots_of(running)), log, process.pid
+        yield Worker(bound["listen"], bound["admin"], slots_of(running), running.proofs), log, process.pid
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, log.read_text()
     finally:

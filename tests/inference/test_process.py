@@ -18,6 +18,11 @@ from pathlib import Path
 import pytest
 
 from inference.main import main
+from seclude.attestation.bundle import parse_bundle
+from seclude.pool import OCTETS, Birth, Message, Shared, serialize_birth, serialize_shared
+from seclude.tlog.keys import ML_DSA_44, generate_skey
+from seclude.toml import render_toml
+from tests.ledgers import LedgerHere
 from tests.running import ROOT
 
 EXAMPLE = (ROOT / "deploy" / "worker.toml").read_text()
@@ -194,6 +199,71 @@ def test_a_clock_before_the_first_slot_is_a_reason_and_no_failure(folder: Path, 
     assert worker("manifest", "--config", path, "--out", str(manifest)).returncode == 0
     with serving(path) as (_, addresses):
         assert readiness(addresses["admin"]) == (503, ["clock before the first slot"])
+
+
+def said(listen: str, message: Message, body: bytes = b"") -> tuple[int, bytes]:
+    request = urllib.request.Request(f"http://{listen}{message}", body, {"Content-Type": OCTETS}, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read()
+
+
+def test_workers_that_are_locked_down_make_and_take_over_keys_under_proofs(folder: Path, tmp_path: Path) -> None:
+    """Nothing that they need for it is loaded only then: witnesses here sign with both kinds of keys."""
+    ledger = LedgerHere(origin="assistant.example")
+    ledger.witness_keys[1:] = [generate_skey(key.verifier.name, ML_DSA_44) for key in ledger.witness_keys[1:]]
+    path, t0 = tmp_path / "worker.toml", int(time.time()) - 1000
+    text = (folder / "worker.toml").read_text().replace("t0 = 1767225600", f"t0 = {t0}")
+    text = text.replace(str(folder / "worker.manifest"), str(tmp_path / "manifest"))
+    path.write_text(
+        text.replace("\n[launch]\n", "\n" + render_toml(ledger.table(), "measured.policy.ledger") + "\n[launch]\n")
+    )
+    made = worker("manifest", "--config", str(path), "--out", str(tmp_path / "manifest"))
+    assert made.returncode == 0, made.stderr
+    ledger.publish(ledger.release(bytes.fromhex(made.stdout.strip()), now=time.time()), now=time.time())
+    with serving(str(path)) as (member, one), serving(str(path)) as (joiner, other):
+        assert said(one["listen"], Message.BIRTH, serialize_birth(Birth(1)))[0] == 422, "without proofs"
+        stale = ledger.proofs(time.time() - 2000)
+        assert said(one["listen"], Message.BIRTH, serialize_birth(Birth(1, stale)))[0] == 422
+        status, born = said(one["listen"], Message.BIRTH, serialize_birth(Birth(1, ledger.proofs(time.time()))))
+        assert status == 200
+        bundle = parse_bundle(born)
+        unlogged = ledger.proofs(time.time())
+        ledger.log(1, bundle.core, bundle.evidence)
+        for proofs, expected in ((unlogged, 422), (ledger.proofs(time.time()), 204)):
+            request = said(other["listen"], Message.JOIN, said(one["listen"], Message.NONCE)[1])[1]
+            keys = said(one["listen"], Message.ADMIT, request)[1]
+            assert said(other["listen"], Message.KEYS, serialize_shared(Shared(keys, proofs)))[0] == expected
+        assert readiness(other["admin"]) == (200, [])
+        for process in (member, joiner):
+            process.send_signal(signal.SIGTERM)
+        logs = [
+            [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
+            for process in (member, joiner)
+        ]
+    refused = [[(each["error"], each["step"]) for each in log if each["event"] == "not_believed"] for log in logs]
+    assert refused == [[("PolicyError", 13), ("PolicyError", 14)], [("EvidenceError", 16)]]
+    assert not any(each["level"] == "error" for log in logs for each in log)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("log.example/keys+", "log.example/keis+", "ledger.keys_log: key of log.example/keis: its id is not that"),
+        ("group most 2", "group most 1", "ledger.witnesses: two sets of witnesses"),
+        ("quorum most", "quorum none", "ledger.witnesses: two sets of witnesses"),
+    ],
+)
+def test_a_ledger_that_cannot_be_believed_is_refused_before_the_start(
+    folder: Path, tmp_path: Path, before: str, after: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = render_toml(LedgerHere().table(), "measured.policy.ledger")
+    assert before in table
+    path = config(folder, tmp_path, "[launch]\n", table.replace(before, after) + "\n[launch]\n")
+    assert main(["check-config", "--config", path]) == 2
+    assert capsys.readouterr().err.startswith(f"seclude-worker: measured.policy: {problem}")
 
 
 def test_a_platform_is_never_written_over(folder: Path) -> None:

@@ -14,9 +14,9 @@ from inference.producers.simulated import (
     create_simulated_platform,
 )
 from seclude.attestation.evidence import SIMULATED, UnverifiedEvidence, serialize_evidence
+from seclude.attestation.judge import verify_evidence
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots
-from seclude.attestation.verify import verify_evidence
 from seclude.errors import ConfigError, EvidenceError
 
 NOW = 1_700_000_000.0

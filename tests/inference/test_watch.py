@@ -13,9 +13,10 @@ import pytest
 
 from inference import watch as module
 from inference.clock import process_started
-from inference.manifest import Entry, Manifest
+from inference.manifest import LocatedManifest
 from inference.watch import IN_MODIFY, IN_Q_OVERFLOW, Watch, collect_and_watch
 from seclude.errors import ConfigError
+from seclude.manifest import Entry
 
 CONTENT = b"measured"
 
@@ -125,14 +126,14 @@ def test_its_descriptor_is_not_inherited(watch: Watch) -> None:
     assert not os.get_inheritable(watch.fileno())
 
 
-def manifest_of(path: Path) -> Manifest:
-    return Manifest((Entry("app/a", 0o644, path.stat().st_size, bytes(32)),), (path,))
+def manifest_of(path: Path) -> LocatedManifest:
+    return LocatedManifest((Entry("app/a", 0o644, path.stat().st_size, bytes(32)),), (path,))
 
 
 def test_files_are_hashed_again_under_the_watch(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[bytes, Path]] = []
 
-    def collect(measured_config: bytes, model_dir: Path) -> Manifest:
+    def collect(measured_config: bytes, model_dir: Path) -> LocatedManifest:
         calls.append((measured_config, model_dir))
         return manifest_of(files[0])
 
@@ -147,7 +148,7 @@ def test_files_are_hashed_again_under_the_watch(files: list[Path], monkeypatch: 
 
 
 def test_a_change_between_the_two_hashes_is_refused(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def collect(measured_config: bytes, model_dir: Path) -> Manifest:
+    def collect(measured_config: bytes, model_dir: Path) -> LocatedManifest:
         manifest = manifest_of(files[0])
         files[0].write_bytes(files[0].read_bytes() + b"!")
         return manifest

@@ -1,6 +1,7 @@
 """How heads become published checkpoints: witnesses that work, are slow, are down, lie, or know better."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,11 +40,19 @@ class Peer:
         self.answer: Response | None = None
         self.asked = 0
         self.memory = Memory(folder / name, create=True)
-        self._witness = Cosigner(
-            [self.key], [KEY.verifier], lambda origin: self.memory.log(origin, create=True), time.time
-        )
+        self._witness = self._begin()
         self._server = Server(answering(self._handle))
         self.url = ""
+
+    def _begin(self) -> Cosigner:
+        memory = self.memory
+        return Cosigner([self.key], [KEY.verifier], lambda origin: memory.log(origin, create=True), time.time)
+
+    def forget(self, folder: Path) -> None:
+        """Go on with an empty memory, as nobody should."""
+        self.memory.close()
+        self.memory = Memory(folder, create=True)
+        self._witness = self._begin()
 
     async def start(self) -> None:
         self.url = f"http://{await self._server.start('127.0.0.1:0')}"
@@ -65,7 +74,9 @@ class Peer:
 class Rig:
     """A log, its witnesses, and what publishes it."""
 
-    def __init__(self, folder: Path, peers: list[Peer], threshold: int, seconds: float) -> None:
+    def __init__(
+        self, folder: Path, peers: list[Peer], threshold: int, seconds: float, *, accept_data: bool = False
+    ) -> None:
         self.folder = folder
         self.peers = peers
         names = [peer.name for peer in peers]
@@ -73,7 +84,7 @@ class Rig:
         group = [f"group all {threshold} {' '.join(names)}", "quorum all"] if peers else ["quorum none"]
         self.quorum: Quorum = parse_quorum("\n".join([*lines, *group, ""]))
         self.disk = ThreadPoolExecutor(1)
-        self.store = Store(Files(folder / "data"), Files(folder / "anchors"), "state", KEY, accept_data=False)
+        self.store = Store(Files(folder / "data"), Files(folder / "anchors"), "state", KEY, accept_data=accept_data)
         ways = [connect(witness, ClientCertificates(), insecure_plaintext=False) for witness in self.quorum.witnesses]
         self.upstreams = [upstream for upstream, _ in ways]
         self.results: list[tuple[str, str]] = []
@@ -248,6 +259,40 @@ async def test_the_first_checkpoint_of_each_size_is_kept(tmp_path: Path, peers: 
         again.disk.shutdown()
 
 
+async def test_late_cosignatures_are_added_to_the_first_checkpoint(tmp_path: Path, peers: list[Peer]) -> None:
+    """Or exchanging the key of one of the first two witnesses would make every release immature."""
+    async with running(tmp_path, peers, seconds=0.1) as (rig, _):
+        await rig.cosigning.greeted.wait()
+        peers[2].answer = Response(503)
+        await rig.cosigning.stands(rig.grow())
+        early = rig.cosigning.first[1]
+        assert set(early.times) == {"w1", "w2"}
+        await asyncio.sleep(1.1)  # a time has seconds
+        peers[2].answer = None
+        await until(lambda: set(rig.cosigning.first[1].times) == {"w1", "w2", "w3"})
+        kept = (tmp_path / "data" / FIRST / "1").read_bytes()
+        assert kept == rig.cosigning.first[1].note
+        late = open_cosigned(kept, KEY.verifier, rig.quorum)
+        assert {name: late.times[name] for name in ("w1", "w2")} == dict(early.times)
+        assert late.until == early.until < late.times["w3"]
+        one_exchanged = [f"witness {peer.name} {peer.key.verifier}" for peer in peers[1:]]
+        assert open_cosigned(
+            kept, KEY.verifier, parse_quorum("\n".join([*one_exchanged, "group g 2 w2 w3", "quorum g"]))
+        )
+
+
+async def test_first_checkpoints_that_are_not_of_this_tree_are_left_out(tmp_path: Path, peers: list[Peer]) -> None:
+    """As where a mirror copied them a moment after the checkpoint that became the head."""
+    async with running(tmp_path, peers) as (rig, _):
+        await rig.cosigning.stands(rig.grow())
+        shutil.copytree(tmp_path / "data", tmp_path / "copy/data")
+        await rig.cosigning.stands(rig.grow())
+        shutil.copy(tmp_path / "data" / FIRST / "2", tmp_path / "copy/data" / FIRST / "2")
+        copy = Rig(tmp_path / "copy", peers, 2, 5.0, accept_data=True)
+        assert sorted(copy.cosigning.first) == [1]
+        copy.disk.shutdown()
+
+
 # Witnesses that know better.
 
 
@@ -276,8 +321,7 @@ async def test_one_witness_that_knows_better_at_the_start_ends_it(
     tmp_path: Path, peers: list[Peer], answer: Response, words: str
 ) -> None:
     peers[0].answer = answer
-    for peer in peers[1:]:
-        peer.delay = 0.2
+    peers[0].delay = 0.2  # after the others, who are a quorum without it
     async with running(tmp_path, peers) as (rig, task):
         await asyncio.wait([task], timeout=5)
         assert words in sentence(task)
@@ -298,6 +342,26 @@ async def test_one_witness_cannot_stop_a_log_that_runs(tmp_path: Path, peers: li
         await rig.cosigning.stands(size)
         await until(lambda: rig.published == (2, {"w1", "w2", "w3"}))
         assert rig.cosigning.askers[0].contradiction is None
+
+
+async def test_a_witness_that_forgot_is_noticed_also_after_a_restart(tmp_path: Path, peers: list[Peer]) -> None:
+    """It cannot notice an old backup of its memory by itself; whoever asks it can."""
+    async with running(tmp_path, peers) as (rig, _):
+        size = rig.grow(3)
+        await rig.cosigning.stands(size)
+        await until(lambda: rig.published == (size, {"w1", "w2", "w3"}))
+        assert [asker.has_forgotten for asker in rig.cosigning.askers] == [False] * 3
+        peers[2].forget(tmp_path / "empty")
+        await rig.cosigning.stands(rig.grow())
+        await until(lambda: rig.published == (size + 1, {"w1", "w2", "w3"}))
+        assert [asker.has_forgotten for asker in rig.cosigning.askers] == [False, False, True]
+        peers[2].forget(tmp_path / "empty again")
+        again = Rig(tmp_path, peers, 2, 5.0)
+        await again.cosigning.askers[2].ask(again.store.head, size + 1)
+        assert again.cosigning.askers[2].has_forgotten
+        for upstream in again.upstreams:
+            await upstream.close()
+        again.disk.shutdown()
 
 
 async def test_too_many_that_know_better_end_it(tmp_path: Path, peers: list[Peer]) -> None:

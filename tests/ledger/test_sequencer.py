@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import gc
+import sys
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -184,3 +186,32 @@ async def test_a_rule_that_miscounts_is_a_bug(tmp_path: Path) -> None:
         await task
     assert caught.group_contains(UsageError)
     waiting.cancel()
+
+
+async def test_whoever_gave_up_holds_no_memory(tmp_path: Path) -> None:
+    """A gateway sends an epoch again and again while too few witnesses answer, and that may take days."""
+    async with running(tmp_path, may_sign=False) as rig:
+        payload = bytes(bytearray(1 << 20))
+        before = sys.getrefcount(payload)
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.002):
+                    await rig.sequencer.submit(payload)
+        gc.collect()
+        assert sys.getrefcount(payload) < before + 5, "the frames of the last one that was told may still be there"
+        rig.sequencer.may_sign.set()
+        assert await rig.submit(b"a") == [0]
+
+
+async def test_what_was_made_for_one_place_stands_there_or_nowhere(tmp_path: Path) -> None:
+    async with running(tmp_path, OnceRule()) as rig:
+        assert await rig.sequencer.submit(b"a", 0) == 0
+        assert await rig.sequencer.submit(b"a", 0) == 0, "sent again"
+        answers = await asyncio.gather(
+            rig.sequencer.submit(b"b", 1), rig.sequencer.submit(b"c", 1), return_exceptions=True
+        )
+        assert answers[0] == 1
+        assert isinstance(answers[1], RefusedError)
+        assert answers[1].refusal is Refusal.OLD
+        assert "made to be entry 1 and would be entry 2" in str(answers[1])
+        assert rig.store.head.tree.size == 2

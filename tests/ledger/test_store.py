@@ -13,7 +13,7 @@ from ledger.tree import Tile, Tree
 from seclude.errors import ConfigError, UsageError
 from seclude.tlog.checkpoint import Checkpoint
 from seclude.tlog.cosigned import open_signed
-from seclude.tlog.keys import ED25519, ML_DSA_44, generate_skey
+from seclude.tlog.keys import ED25519, ML_DSA_44, VerifierKey, generate_skey
 from seclude.tlog.merkle import Frontier, consistency_proof, leaf_hash, verify_consistency
 from seclude.tlog.tiles import ENTRIES, TILE_WIDTH, TileReader, parse_entries, tile_path, tiles_of
 
@@ -193,6 +193,50 @@ def test_a_head_of_another_key_is_refused(tmp_path: Path) -> None:
     other = generate_skey("log.example/plain", ED25519)
     with pytest.raises(ConfigError, match="not a checkpoint of this log's key"):
         Store(Files(tmp_path / "data"), Files(tmp_path / "anchors"), "plain", other, accept_data=False)
+
+
+@pytest.mark.parametrize("algorithm", [ED25519, ML_DSA_44])
+def test_a_log_goes_on_under_a_new_key_where_the_one_before_is_named(tmp_path: Path, algorithm: int) -> None:
+    """docs/ledger-keys.md, "Exchanging one": the log keeps its origin, its tree and its leaves."""
+    fill(open_store(tmp_path), 5)
+    new = generate_skey("log.example/plain", algorithm)
+
+    def reopen(*former: VerifierKey) -> Store:
+        files, anchors = Files(tmp_path / "data"), Files(tmp_path / "anchors")
+        return Store(files, anchors, "plain", new, accept_data=False, former=former)
+
+    with pytest.raises(ConfigError, match="name the one before in `former`"):
+        reopen(generate_skey("log.example/plain", ED25519).verifier)
+    store = reopen(KEY.verifier)
+    for path in ("data/head", "anchors/plain"):
+        assert open_signed((tmp_path / path).read_bytes(), new.verifier) == store.head.checkpoint
+    fill(store, 9)
+    assert reopen().head.checkpoint == Checkpoint("log.example/plain", 9, root_of(9))
+
+
+def test_an_older_checkpoint_of_the_log_is_signed_with_its_present_key_too(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    fill(store, 5)
+    older = store.head.note
+    fill(store, 9)
+    newest = store.head.note
+    new = generate_skey("log.example/plain", ED25519)
+    store = Store(
+        Files(tmp_path / "data"), Files(tmp_path / "anchors"), "plain", new, accept_data=False, former=[KEY.verifier]
+    )
+    owned = store.own(older)
+    assert owned is not None
+    for key in (KEY, new):
+        assert open_signed(owned, key.verifier) == Checkpoint("log.example/plain", 5, root_of(5))
+    assert store.own(owned) == owned
+    other = open_store(tmp_path / "other")
+    other.commit([b"another"] * 5)
+    assert store.own(other.head.note) is None, "of another tree"
+    assert store.own(b"nothing") is None
+    shutil.rmtree(tmp_path / "other")
+    short = open_store(tmp_path / "other")
+    fill(short, 5)
+    assert short.own(newest) is None, "of a larger tree"
 
 
 def test_a_torn_head_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ EXTRAS = {
     "seclude-relay": "relay",
     "seclude-gateway": "gateway",
     "seclude-worker": "worker",
+    "seclude-ledger": "ledger",
+    "seclude-witness": "ledger",
 }
 FREE = {"seclude-model"}  # what it uses is the standard library and pip
 
@@ -26,7 +28,7 @@ FREE = {"seclude-model"}  # what it uses is the standard library and pip
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what `pip install seclude` brings, without any extra."""
     folder = tmp_path_factory.mktemp("bare")
-    for package in ("seclude", "relay", "gateway", "inference", "bench", "deploy"):
+    for package in ("seclude", "relay", "gateway", "inference", "ledger", "bench", "deploy"):
         (folder / package).symlink_to(ROOT / package)
     (folder / "msgspec").symlink_to(Path(msgspec.__file__).parent)
     return folder

@@ -1,11 +1,25 @@
 """What a gateway takes for a worker's status, and a worker for a gateway's wish."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
+from seclude.attestation.bundle import MAX_PROOFS
 from seclude.errors import DecodeError
-from seclude.pool import Held, Status, parse_birth, parse_status, serialize_birth, serialize_status
+from seclude.pool import (
+    MAX_SHARED_KEYS,
+    Birth,
+    Held,
+    Shared,
+    Status,
+    parse_birth,
+    parse_shared,
+    parse_status,
+    serialize_birth,
+    serialize_shared,
+    serialize_status,
+)
 
 DIGEST = "0f" * 32
 GOOD = {
@@ -28,8 +42,15 @@ def test_what_is_written_is_read() -> None:
         False, ("draining",), DIGEST, (Held(7, DIGEST, frozenset({200, 14, 15})), Held(8, DIGEST, frozenset()))
     )
     assert parse_status(serialize_status(status)) == status
-    assert serialize_birth(7) == b'{"epoch":7}'
-    assert parse_birth(serialize_birth(7)) == 7
+    for birth in (Birth(7), Birth(7, b"proofs"), Birth((1 << 63) - 1, bytes(MAX_PROOFS))):
+        assert parse_birth(serialize_birth(birth)) == birth
+    for shared in (Shared(b""), Shared(b"keys", b"proofs"), Shared(bytes(MAX_SHARED_KEYS), bytes(MAX_PROOFS))):
+        assert parse_shared(serialize_shared(shared)) == shared
+
+
+def test_the_messages_to_a_worker_have_their_documented_layout() -> None:
+    assert serialize_birth(Birth(7, b"p")) == b"SECLUDE-BIRTH\x01" + bytes(7) + b"\x07\0\0\0\x01p"
+    assert serialize_shared(Shared(b"k", b"p")) == b"SECLUDE-SHARED\x01\0\0\0\x01k\0\0\0\x01p"
 
 
 def test_a_worker_is_due_only_if_it_says_so() -> None:
@@ -90,20 +111,31 @@ def test_every_truncation_is_refused() -> None:
             parse_status(data[:cut])
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"{}",
-        b'{"epoch":-1}',
-        b'{"epoch":9223372036854775808}',
-        b'{"epoch":1,"x":2}',
-        b'{"epoch":"1"}',
-        b"\xff",
-        *NESTED,
-    ],
-)
-def test_what_is_no_wish_for_a_birth_is_refused_without_repeating_it(data: bytes) -> None:
-    with pytest.raises(DecodeError) as caught:
-        parse_birth(data)
-    assert str(caught.value) == "the request for a birth does not have its form"
+BIRTH = serialize_birth(Birth(7, b"proofs"))
+SHARED = serialize_shared(Shared(b"keys", b"proofs"))
+
+
+@pytest.mark.parametrize(("data", "parse"), [(BIRTH, parse_birth), (SHARED, parse_shared)])
+def test_a_message_to_a_worker_that_is_cut_or_goes_on_is_refused(data: bytes, parse: Callable[[bytes], object]) -> None:
+    for cut in range(len(data)):
+        with pytest.raises(DecodeError):
+            parse(data[:cut])
+    with pytest.raises(DecodeError):
+        parse(data + b"x")
+    with pytest.raises(DecodeError, match=r"not .* of a version known here"):
+        parse(bytes([data[0] ^ 1]) + data[1:])
+
+
+@pytest.mark.parametrize("parse", [parse_birth, parse_shared])
+def test_one_message_is_not_taken_for_the_other(parse: Callable[[bytes], object]) -> None:
+    with pytest.raises(DecodeError):
+        parse(SHARED if parse is parse_birth else BIRTH)
+
+
+def test_what_is_over_its_limit_is_refused() -> None:
+    with pytest.raises(DecodeError):
+        parse_birth(serialize_birth(Birth(7, bytes(MAX_PROOFS + 1))))
+    with pytest.raises(DecodeError):
+        parse_shared(serialize_shared(Shared(bytes(MAX_SHARED_KEYS + 1))))
+    with pytest.raises(DecodeError):
+        parse_shared(serialize_shared(Shared(b"", bytes(MAX_PROOFS + 1))))

@@ -18,7 +18,7 @@ from seclude.client.trust import load_trust
 from seclude.tasks import Message
 from tests.running import Running, start_stack, stop_stack
 
-PARTIES = ("worker-0", "worker-1", "gateway", "relay")
+PARTIES = ("worker-0", "worker-1", "gateway", "relay", "ledger", "witness-1", "witness-2", "witness-3")
 LISTENING = "0A"  # proc(5) and tcp_states.h
 
 

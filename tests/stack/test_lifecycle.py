@@ -51,18 +51,21 @@ def kernel_form(address: str) -> str:
 def test_stack_json_says_what_is_true(rough: Running) -> None:
     wait_until_whole(rough)
     facts = rough.facts
-    assert set(facts) == {"relay_url", "gateway_url", "workers", "admin", "origin", "trust_file", "pids"}
+    urls = {"relay_url", "gateway_url", "workers", "ledger", "witnesses"}
+    assert set(facts) == {*urls, "admin", "origin", "trust_file", "pids"}
     assert isinstance(facts["workers"], list)
+    assert isinstance(facts["witnesses"], list)
     trust = load_trust(rough.trust)
     assert (trust.relays, trust.origin) == ((facts["relay_url"],), facts["origin"])
     assert set(pids(rough)) == set(PARTIES)
-    addresses = dict(zip(PARTIES, (*facts["workers"], facts["gateway_url"], facts["relay_url"]), strict=True))
+    told = (*facts["workers"], facts["gateway_url"], facts["relay_url"], facts["ledger"], *facts["witnesses"])
+    addresses = dict(zip(PARTIES, map(str, told), strict=True))
     for party, pid in pids(rough).items():
         assert is_alive(pid)
         assert ask(f"{rough.admin(party)}/readyz").status == 200
-        told = {kernel_form(addresses[party].partition("/.well-known")[0]), kernel_form(rough.admin(party))}
+        ours = {kernel_form(addresses[party].partition("/.well-known")[0]), kernel_form(rough.admin(party))}
         heard = {(table, local) for table, local, state in sockets(pid) if state == LISTENING}
-        assert heard == {("tcp", local) for local in told}, "it listens where stack.json says, and nowhere else"
+        assert heard == {("tcp", local) for local in ours}, "it listens where stack.json says, and nowhere else"
 
 
 def test_no_party_has_a_socket_beyond_loopback(rough: Running) -> None:
@@ -95,7 +98,7 @@ def test_a_state_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> N
     assert "name another folder with --state" in done.stderr
 
 
-@pytest.mark.parametrize("party", ["worker-1", "gateway", "relay"])
+@pytest.mark.parametrize("party", ["worker-1", "gateway", "relay", "ledger", "witness-2"])
 def test_a_party_that_is_killed_comes_back_at_its_place(rough: Running, party: str) -> None:
     wait_until_whole(rough)
     before, facts = pids(rough), rough.facts

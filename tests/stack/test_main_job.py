@@ -223,12 +223,16 @@ class TestRewrite:
         assert refused(stack.seclude("rewrite", text), 2).startswith(f"seclude: {sentence}")
 
 
+def manifest_of(stack: Running) -> str:
+    return str(json.loads((stack.state / "worker.manifest").read_text())["digest"])
+
+
 class TestVerify:
     def test_it_prints_each_step_and_what_it_found(self, stack: Running) -> None:
         first, _, *lines = said(stack.seclude("verify")).splitlines()
         assert first == f"trust file: {stack.trust}"
-        assert [int(line.split()[0]) for line in lines[:-1:2]] == list(range(1, 13))
-        assert lines[-1].startswith("Trusted: all 12 steps hold.")
+        assert [int(line.split()[0]) for line in lines[:-1:2]] == list(range(1, 19))
+        assert lines[-1].startswith("Trusted: all 18 steps hold.")
         assert "SIMULATED" in lines[-1]
 
     def test_json_holds_the_same(self, stack: Running) -> None:
@@ -236,9 +240,10 @@ class TestVerify:
         trust = load_trust(stack.trust)
         assert answer["trusted"] is True
         assert (answer["origin"], answer["epoch"]) == (trust.origin, 0)
-        assert answer["measurement"] in trust.policy_document.manifests
+        assert trust.policy_document.manifests == (), "what may run stands in the state log"
+        assert answer["measurement"] == manifest_of(stack)
         assert answer["formats"] == ["simulated"]
-        assert [step["number"] for step in answer["steps"]] == list(range(1, 13))
+        assert [step["number"] for step in answer["steps"]] == list(range(1, 19))
         assert all(step["title"] and step["found"] for step in answer["steps"])
 
 
@@ -266,7 +271,7 @@ class TestTrust:
             ("relays", 'relays = ["https://[::1"]', "trust file: relays must be https"),
             ("period_seconds", "period_seconds = 99999999", "period_seconds is not between"),
             ("roots", 'roots = ["é"]\nx = [', "policy: Invalid base64 encoded string"),
-            ("manifests", 'manifests = ["xy"]\nx = [', "policy: Expected `str` matching regex"),
+            ("publishers", "publishers = []", "policy: Expected `array` of length >= 1"),
             ("purpose", 'purpose = "production"', "policy: a production policy cannot accept SIMULATED evidence"),
         ],
     )
@@ -275,7 +280,7 @@ class TestTrust:
     ) -> None:
         text = stack.trust.read_text()
         start = text.index(f"{line} =")
-        listed = line in ("relays", "roots", "manifests")
+        listed = line in ("relays", "roots", "publishers")
         end = text.index("]", start) + 1 if listed else text.index("\n", start)
         broken = tmp_path / "trust.toml"
         broken.write_text(text[:start] + instead.partition("\nx")[0] + text[end:])

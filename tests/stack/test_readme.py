@@ -17,7 +17,12 @@ DOCUMENTS = sorted(
     for path in ROOT.rglob("*.md")
     if not any(part in SKIPPED or part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
-PARTIES = {"relay": "relay", "gateway": "gateway", "inference": "worker-0"}  # folder, name in the stack
+PARTIES = {
+    "relay": "relay",
+    "gateway": "gateway",
+    "inference": "worker-0",
+    "ledger": "ledger",
+}  # folder, name in the stack
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"<!-- who-sees-what -->\n(.*?)<!-- /who-sees-what -->", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -37,9 +42,10 @@ def test_the_readme_has_both_kinds_of_blocks() -> None:
 
 @pytest.mark.parametrize(("language", "block"), BLOCKS, ids=[language for language, _ in BLOCKS])
 def test_every_block_of_the_readme_runs(stack: Running, tmp_path: Path, language: str, block: str) -> None:
-    """Each runs where the reader stands: beside `deploy/` and the trust file that `make up` left in `run/`."""
+    """Each runs where the reader stands: beside `deploy/` and the two files that `make up` left in `run/`."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "trust.toml").symlink_to(stack.trust)
+    (tmp_path / "run" / "stack.json").symlink_to(stack.trust.with_name("stack.json"))
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     activate = tmp_path / ".venv" / "bin" / "activate"
     activate.parent.mkdir(parents=True)

@@ -8,21 +8,19 @@ import ssl
 import subprocess
 import sys
 import time
-import tomllib
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from deploy.party import Party, module
-from seclude.client.trust import load_trust, render_trust
+from deploy.stack import ORIGIN, Stack
+from seclude.client.trust import SlotTable, Trust, render_trust
 from seclude.ohttp.media import GATEWAY_PATH
 from tests.authority import DAY, Authority
-from tests.running import Running
 
 CHAT = Path(__file__).parents[2] / "deploy" / "demo" / "chat.txt"
 
@@ -60,10 +58,10 @@ class Path3:
 
 
 @asynccontextmanager
-async def path_over_tls(rough: Running, folder: Path) -> AsyncIterator[Path3]:
-    """A worker, a gateway and a relay of their own, with the measured configuration of a stack that runs."""
+async def path_over_tls(model: Path, folder: Path) -> AsyncIterator[Path3]:
+    """A ledger, a worker, a gateway and a relay; between the ledger and its witnesses it is plain, on one machine."""
     authority = Authority(folder)
-    own = {name: authority.issue(name) for name in ("relay", "gateway", "worker")}
+    own = {name: authority.issue(name) for name in ("relay", "gateway", "worker", "ledger")}
 
     def shown(name: str, *clients: str) -> list[str]:
         return ["--tls-certificate", own[name][0], "--tls-key", own[name][1], *clients]
@@ -71,21 +69,27 @@ async def path_over_tls(rough: Running, folder: Path) -> AsyncIterator[Path3]:
     def next_hop(hop: str, name: str) -> list[str]:
         return [f"--{hop}-ca", own[hop][0], f"--{hop}-certificate", own[name][0], f"--{hop}-key", own[name][1]]
 
-    config = rough.state / "worker.toml"
-    slots = tomllib.loads(config.read_text())["measured"]
-    async with AsyncExitStack() as stack:
+    stack = Stack(folder / "state", 1, model)
+    async with AsyncExitStack() as exits:
 
         async def start(name: str, *arguments: str) -> Party:
-            return await stack.enter_async_context(up(folder, name, *arguments))
+            return await exits.enter_async_context(up(folder, name, *arguments))
 
+        exits.push_async_callback(stack.stop)
+        await stack.prepare()
         only_gateway = ["--tls-client-ca", own["gateway"][0]]
-        worker = await start("worker", "inference", "--config", str(config), *shown("worker", *only_gateway))
-        pool = ["--single", "--t0", str(slots["t0"]), "--period", str(slots["period_seconds"])]
-        pool += ["--worker", f"https://{worker.listen}"]
+        ledger = stack.parties["ledger"]
+        await ledger.stop()  # what it has is on its disk
+        ledger.arguments = [*ledger.arguments, *shown("ledger", *only_gateway)]
+        await ledger.start()
+        config = str(stack.state / "worker.toml")
+        worker = await start("worker", "inference", "--config", config, *shown("worker", *only_gateway))
+        pool = ["--single", "--t0", str(stack.t0), "--period", str(stack.period_seconds)]
+        pool += ["--worker", f"https://{worker.listen}", *next_hop("worker", "gateway")]
+        pool += ["--ledger", f"https://{ledger.listen}", "--ledger-secret", str(stack.ledger_files.secret)]
+        pool += next_hop("ledger", "gateway")
         only_relay = ["--tls-client-ca", own["relay"][0]]
-        gateway = await start(
-            "gateway", "gateway", *pool, *shown("gateway", *only_relay), *next_hop("worker", "gateway")
-        )
+        gateway = await start("gateway", "gateway", *pool, *shown("gateway", *only_relay))
         relay = await start(
             "relay",
             "relay",
@@ -95,13 +99,18 @@ async def path_over_tls(rough: Running, folder: Path) -> AsyncIterator[Path3]:
         )
         await until_ready(relay)
         trust = folder / "trust.toml"
-        relays = (f"https://{relay.listen}{GATEWAY_PATH}",)
-        trust.write_text(render_trust(msgspec.structs.replace(load_trust(rough.trust), relays=relays, gateway=None)))
+        pinned = Trust(
+            origin=ORIGIN,
+            relays=(f"https://{relay.listen}{GATEWAY_PATH}",),
+            slots=SlotTable(t0=stack.t0, period_seconds=stack.period_seconds),
+            policy_document=stack.policy(),
+        )
+        trust.write_text(render_trust(pinned))
         yield Path3(authority, relay, gateway, trust)
 
 
-async def test_a_summary_comes_back_with_tls_on_every_hop(rough: Running, tmp_path: Path) -> None:
-    async with path_over_tls(rough, tmp_path) as path:
+async def test_a_summary_comes_back_with_tls_on_every_hop(model: Path, tmp_path: Path) -> None:
+    async with path_over_tls(model, tmp_path) as path:
         done = await asyncio.to_thread(path.seclude, "summarize", str(CHAT), "--unread", "20")
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) > 3
@@ -113,9 +122,9 @@ async def test_a_summary_comes_back_with_tls_on_every_hop(rough: Running, tmp_pa
 
 
 async def test_a_hangup_renews_a_certificate_and_keeps_the_old_one_where_the_new_is_bad(
-    rough: Running, tmp_path: Path
+    model: Path, tmp_path: Path
 ) -> None:
-    async with path_over_tls(rough, tmp_path) as path:
+    async with path_over_tls(model, tmp_path) as path:
         assert path.relay.process is not None
 
         def metric(name: str) -> float:

@@ -18,16 +18,18 @@ from inference.join import parse_join_request
 from seclude.attestation.accept import SnpTable, SnpTcb
 from seclude.attestation.bundle import join_report_data, parse_bundle, parse_bundles
 from seclude.attestation.evidence import TPM, UnverifiedEvidence, bound_by, parse_evidence, serialize_evidence
+from seclude.attestation.judge import verify_evidence
 from seclude.attestation.launchlog import LaunchLog, Run, parse_log, replay
 from seclude.attestation.policy import Demonstration, Production
 from seclude.attestation.tpm import parse_body
-from seclude.attestation.verify import verify_bundle, verify_evidence
+from seclude.attestation.verify import verify_bundle
 from seclude.client.sdk import Client
 from seclude.client.trust import SlotTable, Trust
 from seclude.errors import BusyError, ConfigError, VerificationError
 from seclude.ohttp.media import GATEWAY_PATH, KEY_BUNDLES
-from seclude.pool import JSON, OCTETS, Message, Status, parse_status, serialize_birth
+from seclude.pool import OCTETS, Birth, Message, Status, parse_status, serialize_birth
 from seclude.tasks import Message as ChatMessage
+from tests.ledgers import LedgerHere
 from tests.stack.conftest import Answer, ask
 from tests.stack.load import Load, send_at, summarize
 from tests.stack.pool import free_ports
@@ -202,8 +204,8 @@ class Wire:
 
 async def join(member: Machine, joiner: Machine, fleet: Fleet) -> tuple[int, bytes]:
     """Carry the messages of a join as a gateway does; return the status of the member's answer, and the request."""
-    birth = serialize_birth(fleet.slots.epoch_at(time.time()))
-    assert (await said(member, Message.BIRTH, birth, JSON)).status == 200, "it has keys to share"
+    birth = serialize_birth(Birth(fleet.slots.epoch_at(time.time())))
+    assert (await said(member, Message.BIRTH, birth)).status == 200, "it has keys to share"
     nonce = await said(member, Message.NONCE)
     request = await said(joiner, Message.JOIN, nonce.body)
     assert (nonce.status, request.status) == (200, 200)
@@ -244,6 +246,7 @@ async def test_software_that_was_changed_is_refused_by_everybody_until_its_machi
             host, port = server.sockets[0].getsockname()
             there = relay.replace(relay.split("/")[2], f"{host}:{port}")
             bundle = await first_with(gateway, once(fleet, software=CHANGED))
+            assert await first_with(relay, once(fleet, software=CHANGED)), "the relay has its copy"
             assert replay(launches_in(bundle)) != replay(once(fleet))
             async with Client(device(fleet, there)) as client:
                 with pytest.raises(VerificationError, match=f"measurement {fleet.manifests[CHANGED]} is not") as caught:
@@ -252,7 +255,7 @@ async def test_software_that_was_changed_is_refused_by_everybody_until_its_machi
             assert wire.sent.startswith(b"GET ")
             assert (wire.sent.count(b"POST"), wire.sent.partition(b"\r\n\r\n")[2]) == (0, b"")
     status, request = await join(member, machine, fleet)
-    assert status == 500
+    assert status == 422
     assert refused_at(request, fleet, fleet.manifests[GENUINE]) == 6, "it binds what it is"
     assert refused_at(request, fleet, fleet.manifests[CHANGED]) == 8, "and that is not accepted"
     await machine.stop()
@@ -290,7 +293,8 @@ async def test_a_production_policy_cannot_accept_a_tpm_alone(fleet: Fleet) -> No
     hardware = SnpTable(
         products=("genoa",), minimum_tcb={"genoa": SnpTcb(snp=1)}, measurements=("00" * 48,), chips=("00" * 64,)
     )
-    both = Production(manifests=manifests, sev_snp=hardware, tpm=fleet.table)
+    ledger = LedgerHere().table(maturity_seconds=86_400)
+    both = Production(manifests=manifests, sev_snp=hardware, tpm=fleet.table, ledger=ledger)
     policy = msgspec.structs.replace(trust, policy_document=both).policy()
     with pytest.raises(VerificationError, match='evidence of format "tpm" is not accepted') as caught:
         verify_evidence(evidence, policy, REPORT_DATA, time.time())
