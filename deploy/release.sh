@@ -20,7 +20,8 @@ revision=$(git rev-parse --verify HEAD 2>/dev/null) || {
 # The commit and nothing else: files that lie about in the checkout would end up in the wheel.
 rm -rf "$out"
 mkdir -p "$out/source"
-git archive "$revision" | tar -x -C "$out/source"
+# Whatever git does to lines and modes elsewhere on this machine, it does not do here.
+git -c core.autocrlf=false -c core.eol=lf -c tar.umask=0022 archive "$revision" | tar -x -C "$out/source"
 
 # Two environments: what builds (pip, setuptools) leaves start-up files behind, and a worker's is measured with them.
 say "building commit $revision..."

@@ -50,7 +50,7 @@ NONCE_SECONDS: Final = 30.0  # two round trips through the gateway take well und
 MAX_NONCES: Final = 64  # joins under way at one member; more workers than that do not start at once
 MAX_PENDING: Final = 8  # joins under way at one joiner: each gateway of the pool carries one, and there are few
 MAX_SEALED: Final = 4096  # octets; three epochs of an X25519 and an X-Wing key take 230
-LEFT_OUT: Final = (7, 16)  # steps of `verify_bundle`: the core is no longer fresh; it is not what its leaf says
+LEFT_OUT: Final = (7, 14, 16)  # of `verify_bundle`: evidence, or the core, is no longer fresh; it is not what is logged
 MAX_JOIN_REQUEST: Final = len(REQUEST_HEAD) + NONCE_BYTES + ONE_TIME_KEY_BYTES + 4 + MAX_EVIDENCE
 MAX_JOIN_KEYS: Final = len(KEYS_HEAD) + NONCE_BYTES + 1 + MAX_EPOCHS * (4 + MAX_BUNDLE) + SUITE.nenc + 2 + MAX_SEALED
 
@@ -236,7 +236,12 @@ class Joiner:
                     key.erase()
             else:
                 taken.append(Taken(pool, bundle, keys))
-        self._keyring.install(taken, now)
+        try:
+            self._keyring.install(taken, now)
+        except BaseException:
+            for key in (key for each in taken for key in each.private_keys):
+                key.erase()
+            raise
         return tuple(each.pool.epoch for each in taken)
 
     def _verify(self, bundles: Sequence[bytes], proofs: bytes, now: float) -> list[TrustedPool | None]:

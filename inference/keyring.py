@@ -105,6 +105,7 @@ class Keyring:
         "_epochs",
         "_erased",
         "_given_up",
+        "_join_policy",
         "_latest",
         "_replay_limit",
         "ledger",
@@ -128,6 +129,7 @@ class Keyring:
         """The digest of this worker's own manifest."""
         self.ledger: Final = LedgerView(self.policy, measurement, raise_floor)
         """What this worker knows of the ledger, for the births and the joins alike."""
+        self._join_policy: Final = serialize_join_policy(self.policy)  # ConfigError where no core has room for it
         self._births = asyncio.Lock()  # evidence takes a while, and an epoch is born once
         self._attester = attester
         self._replay_limit = replay_limit
@@ -267,7 +269,7 @@ class Keyring:
                 epoch=epoch,
                 key_configs=serialize_key_configs([key.config for key in keys]),
                 manifest_digest=self.measurement,
-                join_policy=serialize_join_policy(self.policy),
+                join_policy=self._join_policy,
                 checkpoint=self.ledger.checkpoint(now),
             )
         )

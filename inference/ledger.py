@@ -21,6 +21,7 @@ from seclude.attestation.ledger import (
     TrustedLedger,
     judge_proofs,
     open_proofs,
+    require_ledger,
     require_release,
 )
 from seclude.attestation.policy import Policy
@@ -60,7 +61,8 @@ class LedgerView:
             return now
         steps = Steps(TITLES)
         with steps.step(13):
-            opened = open_proofs(parse_proofs(proofs), self._policy)
+            ledger = require_ledger(self._policy)
+            opened = open_proofs(parse_proofs(proofs), ledger)
         self._raise_floor(opened.time)  # and not `now`, which may be the host's word alone
         moment = max(now, opened.time)
         self._newest = judge_proofs(opened, self._policy, moment, self._known, steps)

@@ -157,8 +157,7 @@ async def _own_policy(policy: Policy, attester: Attests, now: float) -> Policy:
         raise ConfigError(f"no device and no other worker would believe this machine: step {exc.step}: {exc}") from exc
     except Error as exc:
         raise ConfigError(str(exc)) from exc
-    launched = {report.format: report.measurement for report in evidence.reports if not report.measures_manifest}
-    return policy.for_launch(launched)
+    return policy.for_launch(evidence.launched)
 
 
 def _say_what_it_is_not(policy: Policy, log: Log) -> None:

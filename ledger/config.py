@@ -227,6 +227,8 @@ def problems(config: Config) -> Iterator[str]:
         yield "keys, state, plain: no log is named; set [keys] key and [state] key"
     if config.keys is not None and (config.t0 is None or config.period_seconds is None):
         yield "keys: needs t0 and period_seconds, to know the slot of now"
+    if config.keys is not None and config.cosign_seconds > (config.period_seconds or config.cosign_seconds):
+        yield "cosign_seconds: longer than a period, and devices take checkpoints of two for too old; a tenth is enough"
     if config.state is not None and config.origin is None:
         yield "state: needs origin, to refuse the snapshots of another service"
     if config.state is not None and len(config.publishers) < PUBLISHERS_OF_RELEASES:

@@ -58,9 +58,10 @@ async def serve(
         if witness.url is not None
     }
     with ExitStack() as held:
-        folder = Files(config.data_folder)
-        folder.lock()
-        held.callback(folder.close)
+        for path in (config.data_folder, config.anchors_folder):  # or a copy of the data could be served beside it
+            folder = Files(path)
+            held.callback(folder.close)
+            folder.lock()
         changed = _Changed()
         opener = Opener(config, material, ways, report, time, changed, accept_data=accept_data)
         logs: dict[str, Log] = {}

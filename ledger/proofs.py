@@ -10,7 +10,7 @@ from typing import Final
 from ledger.cosigning import Cosigning
 from ledger.store import Store
 from seclude.attestation.bundle import MAX_PROOFS
-from seclude.attestation.proofs import Earlier, LogView, Proofs, serialize_proofs
+from seclude.attestation.proofs import MAX_SNAPSHOT, Earlier, LogView, Proofs, serialize_proofs
 from seclude.errors import UsageError
 from seclude.tlog.cosigned import Cosigned
 from seclude.tlog.outline import Outline, make_outline
@@ -28,7 +28,8 @@ def max_snapshot(checkpoint_octets: int) -> int:
 
     There must be room for the newest and an older one, since the day on which one is published the other is needed too.
     """
-    return max(0, MAX_PROOFS - 3 * checkpoint_octets - ROOM_FOR_OUTLINES - ROOM_FOR_REST) // 2
+    room = MAX_PROOFS - 3 * checkpoint_octets - ROOM_FOR_OUTLINES - ROOM_FOR_REST
+    return min(max(0, room) // 2, MAX_SNAPSHOT)
 
 
 class ProofsMaker:

@@ -16,13 +16,16 @@ from ledger.page.style import CONTENT_TYPE, FIELDS
 from ledger.proofs import ProofsMaker
 from ledger.report import Report
 from ledger.rules import ADD, PREFIXES, Refusal, RefusedError
+from ledger.store import Store
 from ledger.tree import Tile
+from seclude.attestation.proofs import VOID
 from seclude.daemon.messages import Request, Response
 from seclude.daemon.problems import STATUSES, refusal
 from seclude.errors import BusyError, DecodeError, UnauthorizedError
 from seclude.ledger import Path, epoch_path, open_submission
 from seclude.ohttp.media import PROBLEM
 from seclude.tlog.canonical import parse_decimal
+from seclude.tlog.merkle import leaf_hash
 from seclude.tlog.tiles import parse_tile_path
 
 OCTETS: Final = "application/octet-stream"
@@ -95,7 +98,7 @@ class Serving:
             return NOT_FOUND
         if number >= log.store.head.checkpoint.size:
             return NOT_FOUND
-        found = await asyncio.to_thread(log.store.read, epoch_path(number).removeprefix("/"))
+        found = await asyncio.to_thread(_behind, log.store, number)
         return NOT_FOUND if found is None else Response(200, OCTETS, found, FOREVER)
 
     async def _serve_proofs(self, proofs: ProofsMaker) -> Response:
@@ -107,7 +110,7 @@ class Serving:
         if request.method != "POST":
             return refusal(405, fields=(("Allow", "POST"),))
         try:
-            wanted = parse_decimal(place[1:], "index") if place else None
+            wanted = parse_decimal(place.removeprefix("/"), "index") if place else None
         except DecodeError:
             return NOT_FOUND
         try:
@@ -128,6 +131,12 @@ class Serving:
     def _refuse(self, log: Log, why: Refusal, sentence: str) -> Response:
         self._report.refused(log.name, why)
         return _problem(409 if why in CONFLICTS else 400, sentence)
+
+
+def _behind(store: Store, number: int) -> bytes | None:
+    """Return what stands behind a leaf; a batch that failed may have left what stands behind none."""
+    is_void = store.head.tree.leaf(number) == leaf_hash(VOID)
+    return None if is_void else store.read(epoch_path(number).removeprefix("/"))
 
 
 def _unavailable(sentence: str) -> Response:

@@ -22,7 +22,7 @@ from ledger.publish.verb import enter
 from seclude.attestation.pins import Ledger
 from seclude.attestation.slots import in_words
 from seclude.attestation.snapshot import verify_snapshot
-from seclude.client.trust import load_trust
+from seclude.client.trust import Trust, load_trust
 from seclude.errors import ConfigError, DecodeError, EvidenceError, UpstreamError
 from seclude.ledger import Path as Place
 from seclude.tlog.checkpoint import Checkpoint, parse_checkpoint
@@ -70,7 +70,8 @@ def fill(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch, verify, show."""
-    pins, origin = (None, "") if arguments.trust is None else _pins(arguments.trust)
+    trust = None if arguments.trust is None else load_trust(arguments.trust)
+    pins, origin = (None, "") if trust is None else (_pins(trust, arguments.trust), trust.origin)
     reach = Reach(arguments.ledger, arguments.ca)
     try:
         current = fetch_current(reach, pins, origin)
@@ -86,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     if current.cosigned_by:
         print(f"signed by {' and '.join(current.signed_by)}: good")
         print(f"cosigned by {', '.join(current.cosigned_by)}, at {in_words(current.since)} or later")
+        if trust is not None and time.time() - current.since > trust.policy().max_checkpoint_age_seconds:
+            print("TOO OLD: no device accepts this checkpoint, and a newer snapshot may be withheld; ask again later")
     else:
         print("NOT VERIFIED: no signature was looked at; name a device's trust file with --trust")
     return 0
@@ -135,12 +138,11 @@ def _tile(reach: Reach, path: str) -> bytes:
         return reach.get(f"{Place.STATE}/{full}")
 
 
-def _pins(path: Path) -> tuple[Ledger, str]:
-    trust = load_trust(path)
+def _pins(trust: Trust, path: Path) -> Ledger:
     ledger = trust.policy().ledger
     if ledger is None:
         raise ConfigError(f"{path} names no ledger: its [policy] has no table [policy.ledger]")
-    return ledger, trust.origin
+    return ledger
 
 
 def _as_json(current: Current) -> dict[str, object]:

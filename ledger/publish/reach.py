@@ -49,8 +49,11 @@ class Reach:
         try:
             parts = urlsplit(url)
             port = parts.port
+            (parts.hostname or "").encode("idna")  # as connecting would, when it is too late for a sentence
         except ValueError as exc:
             raise ConfigError(f"{url} is no address: {exc}") from exc
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise ConfigError(f"{url} is no address: it has a character that no address has")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
             raise ConfigError(f"{url} is no address of a ledger: write https://HOST[:PORT]")
         if parts.scheme == "http" and not ListenAddress(parts.hostname).is_local:

@@ -18,7 +18,7 @@ from ledger.publish.current import NoSnapshotError, fetch_current
 from ledger.publish.documents import StateFile, load_state
 from ledger.publish.reach import Answer, Reach
 from ledger.publish.statewords import shown, signatures
-from ledger.publish.verb import enter
+from ledger.publish.verb import DAY_SECONDS, enter
 from seclude.attestation.slots import in_words
 from seclude.attestation.snapshot import publishers_needed
 from seclude.errors import ConfigError, DecodeError, Error, UpstreamError, VerificationError
@@ -45,7 +45,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca", metavar="PEM", type=Path, help="believe a ledger that these know, not the system's")
     parser.add_argument("--secret", metavar="FILE", type=Path, required=True, help="from `keygen --kind submit`")
     parser.add_argument(
-        "--wait", metavar="SECONDS", type=float, default=WAIT_SECONDS, help=f"default: {WAIT_SECONDS:.0f}"
+        "--wait", metavar="SECONDS", type=_seconds, default=WAIT_SECONDS, help=f"default: {WAIT_SECONDS:.0f}"
     )
     parser.add_argument(
         "--from", dest="last", metavar="LAST", type=Path, help="refuse unless this is still the newest one in the log"
@@ -91,6 +91,16 @@ def submit(reach: Reach, body: bytes, wait_seconds: float, place: int | None = N
         if time.monotonic() + pause > deadline:
             raise UpstreamError(f"not cosigned within {wait_seconds:g} seconds, try again: {reason}")
         time.sleep(pause)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= DAY_SECONDS:  # a number that is none compares with nothing
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to {DAY_SECONDS}")
+    return seconds
 
 
 def _reason(answer: Answer) -> str:

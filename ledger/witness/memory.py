@@ -81,6 +81,8 @@ class Memory:
                     f'{path}: nothing is remembered of the log "{origin}". If this witness never cosigned it, start it'
                     f" once with --new. Otherwise its memory is lost: {LOST}"
                 )
+            if self.holds(f"{name}.split"):
+                raise ConfigError(f'{path}: missing, and the file beside it shows that "{origin}" was cosigned: {LOST}')
             log = LogMemory(self, origin, name, Seen())
             log.keep(log.seen)
         except OSError as exc:

@@ -127,7 +127,7 @@ class Witness:
             if time is None:
                 return _refuse(Result.CLOCK, checkpoint.origin)
             try:
-                memory.keep(Seen(checkpoint.size, checkpoint.root, time, signed))  # 9
+                _remember(memory, Seen(checkpoint.size, checkpoint.root, time, signed))  # 9
             except OSError:
                 return _refuse(Result.DISK, checkpoint.origin)
         # What is signed now is stored and stays true, whatever another thread cosigns meanwhile.
@@ -182,6 +182,16 @@ def _refusal(request: AddCheckpoint, checkpoint: Checkpoint, signed: str, memory
     except (EvidenceError, DecodeError):
         return _refuse(Result.INCONSISTENT, checkpoint.origin)
     return None
+
+
+def _remember(memory: LogMemory, seen: Seen) -> None:
+    """Store what is to be signed, unless that very tree is stored with that very second; raises OSError.
+
+    Anybody can show the newest checkpoint again, and would keep the disk busy for as long as they like otherwise.
+    """
+    known = memory.seen
+    if (known.size, known.root, known.time) != (seen.size, seen.root, seen.time):
+        memory.keep(seen)
 
 
 def _split(signed: str, memory: LogMemory) -> Outcome:

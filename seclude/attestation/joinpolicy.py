@@ -43,7 +43,9 @@ def serialize_join_policy(policy: Policy) -> bytes:
         .getvalue()
     )
     if len(encoded) > MAX_JOIN_POLICY:
-        raise ConfigError(f"policy: it takes {len(encoded)} octets, limit {MAX_JOIN_POLICY}; name fewer chips")
+        raise ConfigError(
+            f"policy: it takes {len(encoded)} octets, limit {MAX_JOIN_POLICY}; name fewer chips, roots or witnesses"
+        )
     return encoded
 
 

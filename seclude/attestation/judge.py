@@ -11,17 +11,15 @@ from types import MappingProxyType
 from typing import Final
 
 from seclude.attestation.accept import Table
-from seclude.attestation.bundle import UNLOGGED_HEAD, Core, parse_unlogged_checkpoint
+from seclude.attestation.bundle import Core, parse_unlogged_checkpoint
 from seclude.attestation.evidence import NVIDIA, TrustedReport, UnverifiedEvidence, bound_by, parse_evidence
 from seclude.attestation.formats import Progress, verify_item
-from seclude.attestation.pins import Ledger
 from seclude.attestation.policy import Policy, PolicyDocument, Production
 from seclude.attestation.proofs import Proofs
 from seclude.attestation.slots import in_words
 from seclude.attestation.snapshot import Release, Snapshot
 from seclude.attestation.steps import Observer, Steps
 from seclude.errors import EvidenceError, PolicyError
-from seclude.tlog.cosigned import Cosigned, open_cosigned
 
 TITLES: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -75,17 +73,11 @@ class Claim:
     proofs: Proofs | None = None
     snapshot: Snapshot | None = None
     """What it shows as the newest state: believed once step 17 has passed."""
-    bound: Cosigned | None = None
-    """The core's own checkpoint, from step 7 on."""
 
-    def made_at(self, ledger: Ledger | None) -> int:
-        """Return the time before which the core was not made."""
-        if ledger is None:
-            return parse_unlogged_checkpoint(self.core.checkpoint)
-        if self.core.checkpoint.startswith(UNLOGGED_HEAD):
-            raise EvidenceError("the core binds no checkpoint of the keys log")
-        self.bound = open_cosigned(self.core.checkpoint, ledger.keys_log, ledger.quorum)
-        return self.bound.since
+    @property
+    def made_at(self) -> int | None:
+        """When the core was made by the worker's own clock; with a ledger its checkpoint dates it, in step 14."""
+        return None if self.proofs is not None else parse_unlogged_checkpoint(self.core.checkpoint)
 
 
 def verify_evidence(
@@ -126,7 +118,7 @@ def judge_evidence(
     with steps.step(7) as found:
         dates = [report.issued_at for report in reports]
         if claim is not None:
-            dates.insert(0, claim.made_at(policy.ledger))
+            dates.insert(0, claim.made_at)
         known = [date for date in dates if date is not None]
         for issued_at in known:
             _check_age(issued_at, policy, now)

@@ -2,8 +2,8 @@
 
 These are the steps 13 to 18 of `verify.py`, in this order for devices and for workers alike:
 
-13. Both checkpoints are signed by their logs and cosigned by a quorum of witnesses.
-14. Neither is too old, or from the future.
+13. The checkpoints of both logs, and the one that the core binds, are signed and cosigned by a quorum of witnesses.
+14. None of them is too old, or from the future; so the core, and the evidence for it, is no older than its own.
 15. They are consistent: with the checkpoint in the core, and with every tree of these logs that was seen before.
 16. Leaf n of the keys log is this core and evidence.
 17. The last leaf of the state log is a snapshot that its publishers signed, and it has not expired.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from seclude.attestation.bundle import UNLOGGED_HEAD
 from seclude.attestation.judge import TITLES, require_listed
 from seclude.attestation.pins import Ledger
 from seclude.attestation.policy import Policy
@@ -81,11 +82,6 @@ class TrustedLedger:
     outlines: Known
     """To be remembered, and passed as `known` the next time."""
 
-    @property
-    def time(self) -> int:
-        """It is at least so late, in seconds since 1970: a quorum of witnesses says so."""
-        return max(self.keys.since, self.state.since)
-
     def expires_at(self, policy: Policy) -> int:
         """Return when a step that passed would fail, in seconds since 1970, whichever release it is of."""
         return min(min(self.keys.since, self.state.since) + policy.max_checkpoint_age_seconds, self.snapshot.expires)
@@ -98,13 +94,14 @@ def verify_proofs(proofs: bytes, policy: Policy, now: float, known: Known = NOTH
     """
     steps = Steps(TITLES)
     with steps.step(13):
-        opened = open_proofs(parse_proofs(proofs), policy)
+        ledger = require_ledger(policy)
+        opened = open_proofs(parse_proofs(proofs), ledger)
     return judge_proofs(opened, policy, now, known, steps)
 
 
-def open_proofs(proofs: Proofs, policy: Policy) -> Opened:
+def open_proofs(proofs: Proofs, ledger: Ledger) -> Opened:
     """Step 13, which asks no clock: what it returns may be the first to tell what time it is."""
-    return Opened(proofs, *open_logs(proofs, require_ledger(policy)))
+    return Opened(proofs, *open_logs(proofs, ledger))
 
 
 def judge_proofs(
@@ -114,7 +111,9 @@ def judge_proofs(
     proofs, keys, state = opened.proofs, opened.keys, opened.state
     with steps.step(14) as found:
         for log in (keys, state):
-            require_fresh(log, policy, now)
+            require_fresh(log, policy, now, policy.max_checkpoint_age_seconds)
+        if logged is not None:
+            require_fresh(logged.bound, policy, now, policy.max_core_age_seconds)
         found.append(f"cosigned {in_words(min(keys.since, state.since))}")
     with steps.step(15) as found:
         outlines = require_seen(proofs, keys, state, known)
@@ -146,13 +145,19 @@ def open_logs(proofs: Proofs, ledger: Ledger) -> tuple[Cosigned, Cosigned]:
     )
 
 
-def require_fresh(cosigned: Cosigned, policy: Policy, now: float) -> None:
+def open_bound(checkpoint: bytes, ledger: Ledger) -> Cosigned:
+    """Step 13 for the core's own checkpoint, which its evidence binds: neither can be older."""
+    if checkpoint.startswith(UNLOGGED_HEAD):
+        raise EvidenceError("the core binds no checkpoint of the keys log")
+    return open_cosigned(checkpoint, ledger.keys_log, ledger.quorum)
+
+
+def require_fresh(cosigned: Cosigned, policy: Policy, now: float, limit: int) -> None:
     """Step 14: refuse cosignatures that a log which was stopped, or split long ago, could still show."""
     origin, since = cosigned.checkpoint.origin, cosigned.since
     if since > now + policy.clock_skew_seconds:
         raise EvidenceError(f"the checkpoint of {origin} is from the future: {in_words(since)}")
-    if now >= since + policy.max_checkpoint_age_seconds:
-        limit = policy.max_checkpoint_age_seconds
+    if now >= since + limit:
         raise PolicyError(f"the checkpoint of {origin} is older than {limit} seconds: {in_words(since)}")
 
 

@@ -133,6 +133,11 @@ class Policy:
         return self.document.max_age_seconds or min(LIVE_PERIODS * self.slots.period_seconds, MAX_AGE_SECONDS)
 
     @property
+    def max_core_age_seconds(self) -> int:
+        """The oldest checkpoint that a core may bind: a little older than evidence, since it was there before."""
+        return self.max_evidence_age_seconds + self.clock_skew_seconds
+
+    @property
     def clock_skew_seconds(self) -> int:
         """How far in the future evidence may seem to be dated."""
         return self.document.clock_skew_seconds

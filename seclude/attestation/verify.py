@@ -6,7 +6,7 @@
  4. The report is signed by the platform that the certificate names.
  5. The platform is accepted: firmware level, settings, product and chip, and debug is off.
  6. The report binds exactly this core.
- 7. The evidence is neither too old nor from the future.
+ 7. The evidence is neither too old nor from the future, where it has a date, or its core has one of its own.
  8. The measurement is one that the policy accepts for this role.
  9. The core is this pool's: manifest, role, origin, and whom it shares keys with.
 10. The epoch is the one whose slot holds `now`.
@@ -42,7 +42,9 @@ from seclude.attestation.ledger import (
     Logged,
     TrustedLedger,
     judge_proofs,
+    open_bound,
     open_proofs,
+    require_ledger,
     require_release,
 )
 from seclude.attestation.policy import Policy
@@ -123,13 +125,12 @@ def verify_bundle(
         found.append(f"key {config.key_id} of X-Wing")
     ledger, release = None, None
     if claim.proofs is not None:
-        ledger = _verify_ledger(parsed, core.epoch, claim, policy, now, known, steps)
+        ledger, too_old = _verify_ledger(parsed, core.epoch, claim, policy, now, known, steps)
         with steps.step(18) as found:
             release = require_release(ledger, policy, core.manifest_digest, evidence.launched, now)
             found.append(f"revision {release.revision[:12]} of {release.source}, until {in_words(release.expires)}")
+        ends = min(ends, too_old, ledger.expires_at(policy), release.expires)
     ends = min(ends, evidence.expires_at)
-    if ledger is not None and release is not None:
-        ends = min(ends, ledger.expires_at(policy), release.expires)
     return TrustedPool(
         core=core,
         core_digest=digest,
@@ -161,16 +162,18 @@ def _decode(data: bytes, policy: Policy) -> tuple[Bundle, Core, Claim]:
 
 def _verify_ledger(
     bundle: Bundle, epoch: int, claim: Claim, policy: Policy, now: float, known: Known, steps: Steps
-) -> TrustedLedger:
+) -> tuple[TrustedLedger, int]:
+    """Run steps 13 to 17; return when the core is too old, too."""
     assert claim.proofs is not None
-    assert claim.bound is not None  # step 7 has passed
     with steps.step(13) as found:
-        opened = open_proofs(claim.proofs, policy)
+        ledger = require_ledger(policy)
+        bound = open_bound(claim.core.checkpoint, ledger)
+        opened = open_proofs(claim.proofs, ledger)
         found.extend(
             f"{log.checkpoint.origin} by {' and '.join(sorted(log.times))}" for log in (opened.keys, opened.state)
         )
-    logged = Logged(epoch, bundle.core, bundle.evidence, claim.bound)
-    return judge_proofs(opened, policy, now, known, steps, logged)
+    logged = Logged(epoch, bundle.core, bundle.evidence, bound)
+    return judge_proofs(opened, policy, now, known, steps, logged), bound.since + policy.max_core_age_seconds
 
 
 def _check_core(core: Core, policy: Policy, evidence: TrustedEvidence) -> list[str]:

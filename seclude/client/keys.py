@@ -116,15 +116,18 @@ class Keys:
         return None
 
     async def _fetch(self, endpoint: Endpoint) -> Offer:
-        offer = await fetch_offer(endpoint, self._policy, self._clock, self._trees.known)
-        for trees in offer.shown:
-            self._trees.remember(trees)
-        return offer
+        return await fetch_offer(endpoint, self._policy, self._clock, self._trees.known)
 
     def _compare(self, offers: Sequence[Offer], epoch: int) -> Mapping[int, bytes]:
-        """Compare what was offered with all that was seen, keep the next epoch's, and return what was seen before."""
+        """Compare what was offered with all that was seen, keep the next epoch's, and return what was seen before.
+
+        Keys come before trees: where a log is split, both sources' keys verify by themselves, and convict more.
+        """
         seen = self._sightings.digests()
         self._sightings.compare(offers, _live(epoch))
+        for offer in offers:
+            for trees in offer.shown:
+                self._trees.remember(trees)
         known = self._next | _merge(offers)
         self._next = {number: bundle for number, bundle in known.items() if number == epoch + 1}
         return seen

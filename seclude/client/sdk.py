@@ -184,7 +184,7 @@ class Client:
         """
         content = encode(SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights))
         _check_size(content)
-        date = formatdate(self._clock(), usegmt=True).encode()
+        date = self._date()
         for last in (False, True):
             message = self._inner(SUMMARIZE_PATH, content, date, accept=EVENT_STREAM)
             async with self.stream(message, used=used) as answer:
@@ -206,7 +206,7 @@ class Client:
 
     async def _post_json(self, path: str, content: bytes, used: Observer | None) -> bytes:
         _check_size(content)
-        date = formatdate(self._clock(), usegmt=True).encode()
+        date = self._date()
         response = await self.request(self._inner(path, content, date), used=used)
         corrected = _corrected_date(response)
         if corrected is not None:
@@ -214,6 +214,13 @@ class Client:
         if response.status != 200:
             raise _task_error(response)
         return response.content
+
+    def _date(self) -> bytes:
+        """Return this device's time as a Date field has it (RFC 9110, section 5.6.7)."""
+        try:
+            return formatdate(self._clock(), usegmt=True).encode()
+        except (ValueError, OverflowError, OSError):
+            raise ConfigError("this device's clock shows a time that no calendar has; set it") from None
 
     def _inner(self, path: str, content: bytes, date: bytes, *, accept: str | None = None) -> bhttp.Request:
         """Return a request with JSON, and a Date, which lets the worker bound how long it could be replayed."""

@@ -25,6 +25,7 @@ from seclude.attestation.bundle import (
 )
 from seclude.attestation.evidence import (
     NVIDIA,
+    SEV_SNP,
     SIMULATED,
     TPM,
     UnverifiedEvidence,
@@ -344,6 +345,9 @@ def test_a_gpu_beside_the_platform_binds_the_same_and_is_not_measured(monkeypatc
     trusted = verify_evidence(serialize_evidence(platform(), gpu(DATA)), policy, DATA, NOW)
     assert [report.format for report in trusted.reports] == [SIMULATED, NVIDIA]
     assert not trusted.reports[1].measures_manifest
+    assert trusted.launched == {}, "a GPU is not what the software was launched in"
+    machine = replace(trusted.reports[0], format=SEV_SNP, measurement=bytes(48), measures_manifest=False)
+    assert replace(trusted, reports=(machine, trusted.reports[1])).launched == {SEV_SNP: bytes(48)}
     assert trusted.expires_at == int(NOW) + 60
     assert_stops(6, "the nvidia report binds something else", platform(), gpu(bytes(64)), policy=policy)
 

@@ -290,6 +290,21 @@ def test_a_pool_must_look_at_the_same_ledger() -> None:
             verify_join_policy(at(replace_fields(NOBODYS, **{field: getattr(other, field)})), at(NOBODYS))
 
 
+def test_the_same_ledger_may_be_written_in_other_words() -> None:
+    def at(ledger: LedgerTable) -> Policy:
+        document = Demonstration(manifests=(MANIFEST.hex(),), ledger=ledger, tdx=TDX)
+        return replace(policy("tdx", TDX, Production), document=document)
+
+    lines = NOBODYS.witnesses.splitlines()
+    written = "\n".join(["# three of ours", lines[1], f"{lines[0]} https://w0.example", *lines[2:]])
+    other = replace_fields(NOBODYS, witnesses=written, publishers=NOBODYS.publishers[::-1])
+    assert verify_join_policy(at(other), at(NOBODYS))
+    assert verify_join_policy(at(NOBODYS), at(other))
+    fewer = replace_fields(NOBODYS, witnesses=NOBODYS.witnesses.replace("group most 2", "group most 3"))
+    with pytest.raises(PolicyError, match="another ledger than we do: witnesses"):
+        verify_join_policy(at(fewer), at(NOBODYS))
+
+
 def test_a_pool_that_accepts_fewer_formats_is_stricter() -> None:
     ours = replace(OUR_POLICY, document=replace_fields(OUR_POLICY.document, tdx=TDX, nitro=NITRO_OURS))
     assert verify_join_policy(policy("tdx", TDX), ours)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 from msgspec.structs import replace as replace_fields
 
-from seclude.attestation.accept import LedgerTable, SimulatedTable
+from seclude.attestation.accept import LedgerTable, SimulatedTable, SnpTable, SnpTcb
 from seclude.attestation.bundle import Bundle, Core, birth_report_data, serialize_bundle, serialize_core
 from seclude.attestation.joinpolicy import serialize_join_policy
 from seclude.attestation.ledger import NOTHING_KNOWN, Known, require_release, verify_proofs
@@ -42,11 +42,13 @@ class Service:
     table: LedgerTable
     epoch: int = EPOCH
     """Of now: how many slots the log is old."""
+    snp: SnpTable | None = None
+    """What is asked of machines that are not used here."""
 
     @property
     def policy(self) -> Policy:
         slots = Slots(t0=START - self.epoch * 600, period_seconds=600)
-        document = Demonstration(ledger=self.table, simulated=SimulatedTable(roots=(ROOT,)))
+        document = Demonstration(ledger=self.table, simulated=SimulatedTable(roots=(ROOT,)), sev_snp=self.snp)
         return Policy(origin="ai.example", slots=slots, document=document)
 
     def core(self, *, ledger: LedgerHere | None = None, born: float = BORN) -> Core:
@@ -104,7 +106,7 @@ def test_an_honest_ledger_passes_eighteen_steps(algorithm: int) -> None:
     assert pool.ledger is not None
     assert pool.release is not None
     assert pool.release.manifest == MEASUREMENT.hex()
-    assert pool.ledger.time == NOW - 5
+    assert pool.ledger.keys.since == pool.ledger.state.since == NOW - 5
     assert pool.expires_at == SLOTS.end(EPOCH)
     assert {origin: outline.size for origin, outline in pool.ledger.outlines.items()} == {
         "log.example/keys": EPOCH + 1,
@@ -126,19 +128,20 @@ def test_step_1_refuses_a_bundle_that_shows_nothing_of_the_ledger() -> None:
     made.assert_stops(1, made.bare(made.core()), b"junk", "truncated")
 
 
-def test_step_7_dates_the_core_by_a_quorum() -> None:
+def test_the_core_s_own_checkpoint_dates_it_by_a_quorum() -> None:
     made = service()
-    for checkpoint, words in (
-        (made.ledger.keys_checkpoint(BORN, by=(1,)), "1 of 3"),
-        (CORE.checkpoint, "binds no checkpoint of the keys log"),
-        (made.ledger.keys_checkpoint(NOW - 1801), "older than 1800 seconds"),
-        (made.ledger.keys_checkpoint(BORN, times={0: NOW, 1: NOW - 1801, 2: NOW - 1801}), "older than 1800 seconds"),
-        (made.ledger.checkpoint(made.ledger.state, made.ledger.state_key, BORN), "of another log"),
+    too_old = NOW - 1830  # three periods and the skew
+    for step, checkpoint, words in (
+        (13, made.ledger.keys_checkpoint(BORN, by=(1,)), "1 of 3"),
+        (13, CORE.checkpoint, "binds no checkpoint of the keys log"),
+        (13, made.ledger.checkpoint(made.ledger.state, made.ledger.state_key, BORN), "of another log"),
+        (14, made.ledger.keys_checkpoint(too_old), "older than 1830 seconds"),
+        (14, made.ledger.keys_checkpoint(BORN, times={0: NOW, 1: too_old, 2: too_old}), "older than 1830 seconds"),
     ):
         bundle = made.bare(replace(made.core(), checkpoint=checkpoint))
         ledger = made.ledger.split()
         ledger.log(EPOCH, bundle.core, bundle.evidence)
-        made.assert_stops(7, bundle, ledger.proofs(NOW), words)
+        made.assert_stops(step, bundle, ledger.proofs(NOW), words)
 
 
 def test_step_8_refuses_software_that_is_not_in_the_log() -> None:
@@ -376,7 +379,7 @@ def test_a_release_that_is_still_there_is_mature_and_a_new_one_is_not() -> None:
     assert made.verify(bundle, ledger.proofs(NOW, earlier=NOW - DAY, earlier_size=1)).epoch == EPOCH
     trusted = verify_proofs(ledger.proofs(NOW, earlier=NOW - DAY, earlier_size=1), made.policy, NOW)
     with pytest.raises(PolicyError, match="nothing shows since when"):
-        require_release(trusted, made.policy, OTHER_MANIFEST, NOW)
+        require_release(trusted, made.policy, OTHER_MANIFEST, {}, NOW)
     # A publisher's old snapshot that never stood in this log shows nothing.
     stray = ledger.split()
     stray.publish(old, ledger.release(OTHER_MANIFEST, now=START), now=START)
@@ -387,6 +390,45 @@ def test_a_release_that_is_still_there_is_mature_and_a_new_one_is_not() -> None:
     assert view.earlier is not None
     swapped = replace(view.earlier, snapshot=ledger.state.entries[1])
     made.assert_stops(17, bundle, serialize_proofs(replace(view, earlier=swapped)), "is not leaf 0")
+
+
+def test_an_image_that_is_added_to_a_release_waits_like_a_release() -> None:
+    """What such an image says of its manifest is its own word: it could be any software."""
+    made = service(maturity_seconds=DAY, released=False)
+    ledger, old, new = made.ledger, bytes(48), b"n" * 48
+
+    def publish(now: float, *images: bytes) -> None:
+        named = {"sev-snp": tuple(image.hex() for image in images)}
+        ledger.publish(ledger.release(MEASUREMENT, now=START - DAY, measurements=named), now=now)
+
+    publish(START - DAY, old)
+    publish(NOW - 10, old, new)
+    trusted = verify_proofs(ledger.proofs(NOW, earlier=NOW - DAY, earlier_size=1), made.policy, NOW)
+    assert require_release(trusted, made.policy, MEASUREMENT, {"sev-snp": old}, NOW)
+    with pytest.raises(PolicyError, match="did not yet name this machine's image"):
+        require_release(trusted, made.policy, MEASUREMENT, {"sev-snp": new}, NOW)
+    with pytest.raises(PolicyError, match="does not name the image"):
+        require_release(trusted, made.policy, MEASUREMENT, {"tdx": old}, NOW)
+    later = verify_proofs(ledger.proofs(NOW + DAY, earlier=NOW), made.policy, NOW + DAY)
+    assert require_release(later, made.policy, MEASUREMENT, {"sev-snp": new}, NOW + DAY)
+
+
+@pytest.mark.parametrize(("chips", "passes"), [(("aa" * 64,), True), (("bb" * 64,), False), ((), True)])
+def test_a_pool_lets_in_no_machine_that_the_snapshot_does_not_name(chips: tuple[str, ...], passes: bool) -> None:
+    """A device that names no chips means those of the snapshot, and so does a pool."""
+    snp = SnpTable(products=("genoa",), minimum_tcb={"genoa": SnpTcb(snp=1)})
+    made = service(released=False)
+    made.ledger.publish(
+        made.ledger.release(MEASUREMENT, now=START - DAY), now=START - DAY, chips={"sev-snp": ("aa" * 64, "cc" * 64)}
+    )
+    made.snp = replace_fields(snp, chips=chips)
+    core = made.core()
+    made.snp = snp
+    bundle = made.log(core)
+    if passes:
+        assert made.verify(bundle, made.ledger.proofs(NOW)).epoch == EPOCH
+    else:
+        made.assert_stops(9, bundle, made.ledger.proofs(NOW), "laxer than we are: sev-snp.chips")
 
 
 def test_a_split_view_takes_two_quorums_and_those_share_a_witness() -> None:
@@ -474,8 +516,10 @@ def test_what_a_policy_names_itself_still_counts() -> None:
 def test_a_worker_looks_at_the_ledger_without_an_epoch() -> None:
     made = service()
     trusted = verify_proofs(made.ledger.proofs(NOW), made.policy, NOW)
-    assert require_release(trusted, made.policy, MEASUREMENT, NOW).manifest == MEASUREMENT.hex()
+    assert require_release(trusted, made.policy, MEASUREMENT, {}, NOW).manifest == MEASUREMENT.hex()
     view = made.ledger.view(NOW)
     lone = replace(view.keys, checkpoint=made.ledger.keys_checkpoint(NOW, by=(0,)))
-    with pytest.raises(EvidenceError, match="1 of 3"):
-        verify_proofs(serialize_proofs(replace(view, keys=lone)), made.policy, NOW)
+    for proofs, words in ((serialize_proofs(replace(view, keys=lone)), "1 of 3"), (b"junk", "truncated")):
+        with pytest.raises(EvidenceError, match=words) as caught:
+            verify_proofs(proofs, made.policy, NOW)
+        assert caught.value.step == 13

@@ -31,6 +31,8 @@ from seclude.attestation.policy import (
 )
 from seclude.attestation.slots import Slots
 from seclude.errors import ConfigError
+from seclude.tlog.keys import COSIGNATURE_ED25519, ED25519, VerifierKey
+from seclude.tlog.quorum import parse_quorum
 from tests.attestation.test_verify import HARDWARE
 from tests.attestation.test_verify import ROOT as SIMULATED_ROOT
 from tests.ledgers import LedgerHere
@@ -207,6 +209,7 @@ def test_a_production_policy_without_a_ledger_would_have_to_name_its_chips_too()
 
 
 OTHER_LEDGER = LedgerHere()
+WITNESS = parse_quorum(LEDGER.witnesses).witnesses[0].key
 WRONG_LEDGERS: dict[str, dict[str, object]] = {
     "keys_log: verifier key": {"keys_log": "log.example"},
     "state_log: ": {"state_log": LEDGER.state_log + "A"},
@@ -218,6 +221,14 @@ WRONG_LEDGERS: dict[str, dict[str, object]] = {
     "witnesses: policy, line 1": {"witnesses": "witness w0"},
     "2k > n": {"witnesses": LedgerHere(witnesses=4).quorum_text()},
     "could each cosign another tree": {"witnesses": "quorum none"},
+    "is no log's": {"keys_log": str(VerifierKey("log.example/keys", COSIGNATURE_ED25519, bytes(32)))},
+    "keys_log: the key of log.example/keys is also a witness's": {
+        "keys_log": str(VerifierKey("log.example/keys", ED25519, WITNESS.public_key))
+    },
+    "state_log: the key of log.example/state is also a witness's": {
+        "state_log": str(VerifierKey("log.example/state", ED25519, WITNESS.public_key))
+    },
+    "take out the lines `log`": {"witnesses": f"log {LEDGER.keys_log}\n{LEDGER.witnesses}"},
 }
 
 
@@ -394,6 +405,7 @@ def test_a_worker_must_be_able_to_verify_keys_for_as_long_as_they_live() -> None
 def test_a_worker_accepts_the_image_that_it_runs_from_and_no_other() -> None:
     """Not even one that its configuration names: a join policy shows no measurements, so no device would see it."""
     policy = Policy(origin="ai.example", slots=Slots(1000, 600), document=PRODUCTION)
+    assert policy.for_launch({"sev-snp": bytes(48)}).launched == {"sev-snp": bytes(48)}
     launched = policy.for_launch({"sev-snp": bytes(48)}).document
     assert launched.sev_snp == replace_fields(SNP, measurements=("00" * 48,))
     assert launched.nitro == NitroTable()
@@ -408,3 +420,4 @@ def test_an_image_of_a_format_that_is_no_platform_of_the_policy_is_not_accepted(
 
 def test_formats_that_measure_the_manifest_have_no_images() -> None:
     assert POLICY.for_launch({}) == POLICY
+    assert POLICY.launched == {}

@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from seclude.attestation.bundle import MAX_PROOFS
+import seclude.client.hop
+import seclude.daemon.upstream
+from seclude.attestation.bundle import MAX_BUNDLES, MAX_CHECKPOINT, MAX_PROOFS
 from seclude.attestation.proofs import (
+    MAX_SNAPSHOT,
     VOID,
     Earlier,
     claimed_checkpoint,
@@ -16,6 +19,7 @@ from seclude.attestation.proofs import (
 )
 from seclude.errors import DecodeError, TooLargeError, UsageError
 from seclude.tlog.merkle import leaf_hash
+from seclude.tlog.outline import Outline, outline_length
 from tests.ledgers import LedgerHere
 
 NOW = 1_700_000_000
@@ -59,6 +63,30 @@ def test_limits() -> None:
         parse_proofs(PROOFS + bytes(MAX_PROOFS))
     with pytest.raises(UsageError, match="limit"):
         serialize_proofs(replace(VIEW, snapshot=bytes(MAX_PROOFS)))
+    for view in (
+        replace(VIEW, snapshot=bytes(MAX_SNAPSHOT + 1)),
+        replace(VIEW, keys=replace(VIEW.keys, checkpoint=bytes(MAX_CHECKPOINT + 1))),
+        replace(VIEW, earlier=Earlier(bytes(MAX_CHECKPOINT + 1), b"")),
+        replace(VIEW, earlier=Earlier(VIEW.state.checkpoint, bytes(MAX_SNAPSHOT + 1))),
+        replace(VIEW, state=replace(VIEW.state, outline=Outline(1 << 24, [bytes(32)] * outline_length(1 << 24)))),
+    ):
+        with pytest.raises(UsageError, match="limit"):
+            serialize_proofs(view)
+
+
+def test_two_snapshots_of_the_largest_size_fit_beside_a_year_of_epochs() -> None:
+    here = LedgerHere(witnesses=8, quorum=5)
+    here.keys.entries += [VOID] * 52_560
+    sizes = []
+    for issued in (NOW - 2, NOW - 1):
+        chips = {"sev-snp": tuple(f"{number:0128x}" for number in range(460))}
+        sizes.append(len(here.publish(here.release(bytes(32), now=NOW), now=issued, chips=chips)))
+    assert min(sizes) > 60_000
+    assert parse_proofs(here.proofs(NOW, earlier=NOW, earlier_size=1))
+
+
+def test_a_list_of_the_largest_bundles_is_what_hops_still_carry() -> None:
+    assert min(seclude.client.hop.MAX_ANSWER_BYTES, seclude.daemon.upstream.MAX_ANSWER_BYTES) >= MAX_BUNDLES
 
 
 def test_an_entry_names_core_and_evidence_apart() -> None:

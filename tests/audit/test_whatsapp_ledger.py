@@ -88,9 +88,9 @@ def test_wapi_07_a_core_is_no_older_than_the_checkpoint_that_it_binds(world: Wor
         other = World(now=world.now, ledger=world.ledger.split(), hardware=world.hardware)
         other.slots, other.ledger.state = world.slots, world.ledger.state
         other.ledger.keys = Tree(world.ledger.keys.entries[:NOW])
-        checkpoint = other.ledger.keys_checkpoint(world.now - 3 * PERIOD, **dated)
+        checkpoint = other.ledger.keys_checkpoint(world.now - 3 * PERIOD - 30, **dated)
         stale = other.log(NOW, other.core(NOW, checkpoint=checkpoint))
-        refuse(world, stale, other.ledger.proofs(world.now), 7, "older than 1800 seconds")
+        refuse(world, stale, other.ledger.proofs(world.now), 14, "older than 1830 seconds")
 
 
 def test_wapi_18_a_release_names_its_source_and_no_one_person_can_make_one(world: World) -> None:

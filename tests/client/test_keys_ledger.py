@@ -8,10 +8,13 @@ import pytest
 from inference.producers.simulated import SimulatedPlatform
 from seclude.attestation.bundle import Bundle, serialize_bundle
 from seclude.attestation.snapshot import Revocation
+from seclude.client.keys import AHEAD
+from seclude.client.receipts import Use
 from seclude.client.sdk import Client
-from seclude.errors import EvidenceError, PolicyError
+from seclude.daemon.messages import Response
+from seclude.errors import BusyError, EvidenceError, PolicyError
 from tests.client.serving import ANSWER, MEASUREMENT, MESSAGES, NOW, PERIOD, T0, Clock, InOrder, Logged, Relay, asking
-from tests.client.test_keys import SLOT, settle, soon
+from tests.client.test_keys import SLOT, SOON, settle, soon
 from tests.ledgers import LedgerHere
 
 KEYS, STATE = "log.example/keys", "log.example/state"
@@ -52,10 +55,10 @@ def revoke(logged: Logged, now: float) -> LedgerHere:
 
 async def test_what_was_seen_is_remembered(logged: Logged, clock: Clock) -> None:
     async with asking(logged, clock=clock) as client:
-        assert await client.summarize(MESSAGES) == ANSWER
+        uses: list[Use] = []
+        assert await client.summarize(MESSAGES, used=uses.append) == ANSWER
         assert sizes(client) == {KEYS: NOW + 2, STATE: 1}
-        use = client.use
-    assert use is not None
+    (use,) = uses
     assert use.pool.ledger is not None
     assert [step.number for step in use.pool.steps] == list(range(1, 19))
 
@@ -206,6 +209,58 @@ async def test_trust_ends_when_the_checkpoints_are_too_old(logged: Logged, clock
         assert caught.value.step == 14
         logged.offered = None
         assert await client.summarize(MESSAGES) == ANSWER
+
+
+async def test_keys_are_fetched_anew_before_their_checkpoints_are_too_old(
+    logged: Logged, clock: Clock, in_order: InOrder
+) -> None:
+    """So no request waits for it, nor is one refused where the relay is away just then."""
+    in_order.moment = lambda _earliest, _latest: clock.now + SOON
+    pinned = logged.ledger.table(max_checkpoint_age_seconds=600)
+    async with asking(logged, clock=clock, ledger=pinned) as client:
+        await client.summarize(MESSAGES)
+        await client.summarize(MESSAGES)
+        (bounds,) = in_order.bounds
+        ends = clock.now + 600 - 1  # a checkpoint is of the second before, and of whole seconds
+        assert bounds == pytest.approx(tuple(ends - part * 600 for part in AHEAD), abs=2)
+        clock.now += 400
+        await settle(logged, 2)
+        logged.offered = Response(503, "", b"")
+        clock.now += 500
+        assert await client.summarize(MESSAGES) == ANSWER
+        clock.now += 101
+        with pytest.raises(BusyError):
+            await client.summarize(MESSAGES)
+
+
+async def test_a_tree_that_came_with_other_keys_counts_too(logged: Logged, clock: Clock, in_order: InOrder) -> None:
+    """A good bundle of the next slot shows a newer snapshot: what the present one showed is older from then on."""
+    made = logged.born()
+    before = stapled(made, logged.ledger, clock.now)
+    ledger = logged.ledger.split()
+    ledger.publish(ledger.release(MEASUREMENT, now=T0), now=clock.now)
+    after = stapled(made, ledger, clock.now)
+    logged.offer(before[0], after[1])
+    async with asking(logged, clock=clock) as client:
+        with pytest.raises(PolicyError, match="a newer snapshot is withheld"):
+            await client.verify()
+        assert sizes(client)[STATE] == 2
+        logged.offer(*after)
+        assert await client.summarize(MESSAGES) == ANSWER
+
+
+async def test_two_histories_in_one_answer_are_refused(logged: Logged, clock: Clock) -> None:
+    """Neither was known before, so each bundle verifies by itself."""
+    made = logged.born()
+    forked = logged.ledger.split()
+    forked.keys.entries[0] = b"another past"
+    forked.keys._nodes.clear()
+    logged.offer(stapled(made, logged.ledger, clock.now)[0], stapled(made, forked, clock.now)[1])
+    async with asking(logged, clock=clock) as client:
+        with pytest.raises(EvidenceError, match="two histories") as caught:
+            await client.summarize(MESSAGES)
+        assert caught.value.step == 15
+    assert logged.posts == []
 
 
 async def test_many_at_once_verify_once(logged: Logged, clock: Clock) -> None:

@@ -1,25 +1,35 @@
 """`seclude monitor` as it is run: its words, its JSON, its exit status, and the files that it keeps."""
 
+import argparse
 import asyncio
+import contextlib
+import errno
+import io
 import json
 import os
+import signal
 import stat
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from seclude.attestation.bundle import serialize_bundles
 from seclude.attestation.proofs import VOID
+from seclude.client.findings import Conflict
 from seclude.client.ledgersource import Source
+from seclude.client.monitor import MAX_FILES, _keep, _look
+from seclude.client.monitoring import Monitor
 from seclude.client.monitorstate import MonitorState, load_state, save_state
 from seclude.client.trust import render_trust
 from seclude.daemon.answering import answering
 from seclude.daemon.messages import Request, Response
 from seclude.daemon.server import Server
-from seclude.errors import ConfigError, UpstreamError
+from seclude.errors import ConfigError, TooLargeError
 from seclude.ohttp.media import KEY_BUNDLES
 from seclude.tlog.checkpoint import parse_checkpoint
 from seclude.tlog.merkle import verify_consistency
@@ -86,7 +96,7 @@ async def test_an_honest_ledger_gives_status_0_and_a_state_of_ones_own(tmp_path:
     assert "1 release, 0 revoked" in out
     assert "witnesses: 2 of (w0, w1, w2)" in out
     assert stat.S_IMODE(run.state.stat().st_mode) == 0o600
-    assert list(run.state.parent.iterdir()) == [run.state]
+    assert sorted(path.name for path in run.state.parent.iterdir()) == [run.state.name, f"{run.state.name}.lock"]
 
 
 async def test_two_histories_give_status_1_and_evidence_that_anybody_can_check(tmp_path: Path) -> None:
@@ -166,8 +176,11 @@ async def test_it_follows_until_it_is_ended_and_goes_on_where_the_ledger_is_away
         second = json.loads(await process.stdout.readline())
     assert process.stderr is not None
     assert b"the ledger gave no answer" in await process.stderr.readline()
-    process.kill()
-    await process.communicate()
+    third = json.loads(await process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert (process.returncode, third["error"]) == (130, "unreachable")
+    assert all(line.startswith(b"seclude: the ledger gave") for line in err.splitlines()), "no traceback"
     assert (first["logs"]["keys"]["read"], second["logs"]["keys"]["read"]) == (4, 1)
     assert load_state(run.state, "ai.example").heads["log.example/keys"].size == 5
 
@@ -236,12 +249,54 @@ async def test_a_state_of_another_key_of_the_log_is_not_gone_on_from() -> None:
     assert "that was kept is not of this log" in look.findings[0].words
 
 
+async def test_two_monitors_do_not_share_a_state(tmp_path: Path) -> None:
+    world = World()
+    run = Run(world, tmp_path)
+    async with world.up() as url:
+        first = await run.start(url, "--follow", "60")
+        assert first.stdout is not None
+        await first.stdout.readline()
+        status, out, err = await run(url)
+        assert (status, out) == (2, "")
+        assert f"another monitor uses {run.state}; end that one, or name another file with --state" in err
+        assert (await run(url, "--state", str(tmp_path / "own.json")))[0] == 0
+        first.send_signal(signal.SIGINT)
+        await first.communicate()
+        assert (await run(url))[0] == 0, "the lock ends with who had it"
+
+
+async def test_what_was_found_is_told_though_it_cannot_be_remembered(tmp_path: Path) -> None:
+    world = World()
+    world.ledger.keys.entries.append(b"nonsense")
+    (tmp_path / "file").touch()
+    arguments = argparse.Namespace(json=True, follow=None)
+    policy = world.policy
+    assert policy.ledger is not None
+    told = io.StringIO()
+    async with world.up() as url:
+        monitor = Monitor(policy, policy.ledger, source := Source(url), MonitorState(origin="ai.example"), time.time)
+        with contextlib.redirect_stdout(told), pytest.raises(ConfigError, match="cannot write"):
+            await _look(monitor, policy.ledger, arguments, tmp_path / "file" / "state", tmp_path / "evidence")
+        await source.close()
+    assert "leaf" in [finding["kind"] for finding in json.loads(told.getvalue())["findings"]]
+
+
+def test_evidence_that_cannot_be_written_is_said_and_there_is_no_end_of_files(tmp_path: Path) -> None:
+    named = tmp_path / "evidence-{digest}.json"
+    with mock.patch("seclude.client.monitor.serialize_conflict", side_effect=OSError(errno.ENOSPC, "no space left")):
+        assert "cannot be written" in _keep(Conflict("log.example/keys", b"a", b"b", (), b""), named)
+    for number in range(MAX_FILES):
+        words = _keep(Conflict("log.example/keys", b"%d" % number, b"b", (), b""), named)
+    assert words.endswith("and no more was written")
+    assert len(list(tmp_path.iterdir())) == MAX_FILES
+
+
 async def test_a_path_before_the_ledgers_own_is_part_of_its_address() -> None:
     world = World()
     world.files["/copy/keys/checkpoint"] = b"here"
     async with world.up() as url:
         source = Source(f"{url}/copy/")
         assert await source.fetch("/keys/checkpoint", 4) == b"here"
-        with pytest.raises(UpstreamError, match="answer too large"):
+        with pytest.raises(TooLargeError, match="/keys/checkpoint has more than 3 octets"):
             await source.fetch("/keys/checkpoint", 3)
         await source.close()

@@ -12,10 +12,13 @@ from msgspec.structs import replace as replace_fields
 from seclude.attestation.joinpolicy import serialize_join_policy
 from seclude.attestation.proofs import VOID
 from seclude.attestation.snapshot import Revocation
-from seclude.client.findings import Finding, Kind
+from seclude.client.findings import MAX_OF_KIND, Finding, Findings, Kind, found, warned
+from seclude.client.ledgersource import MAX_BUNDLE, Source
 from seclude.client.monitoring import Look
 from seclude.client.monitorstate import MonitorState
-from seclude.ledger import EpochSubmission, serialize_epoch
+from seclude.errors import UpstreamError
+from seclude.ledger import MAX_SUBMISSION, EpochSubmission, Path, serialize_epoch
+from seclude.tlog.note import MAX_NOTE
 from seclude.tlog.tiles import serialize_entries
 from tests.attestation.test_verify import CORE, MEASUREMENT
 from tests.client.ledgerworld import DAY, NOW, PERIOD, World
@@ -43,6 +46,51 @@ async def test_an_honest_ledger_has_nothing_to_find() -> None:
     assert (look.keys.size, look.keys.read, look.state.size, look.epochs) == (NOW + 1, NOW + 1, 1, NOW + 1)
     assert look.snapshot is not None
     assert state.heads["log.example/keys"].size == NOW + 1
+
+
+async def test_a_log_that_lies_and_falls_silent_is_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it could hide two histories by an error for the next file."""
+    world = World()
+    world.fill(3)
+    look, state = await world.look()
+    world.ledger = world.ledger.split()
+    world.ledger.keys.entries[1] = VOID
+    world.log(4)
+    checkpoint = Source.checkpoint
+
+    async def silent(source: Source, log: Path) -> bytes | None:
+        if log is Path.STATE:
+            raise UpstreamError("the ledger gave no answer")
+        return await checkpoint(source, log)
+
+    monkeypatch.setattr(Source, "checkpoint", silent)
+    look, after = await world.look(state)
+    assert (kinds(look), look.interrupted) == ([Kind.INCONSISTENT], "the ledger gave no answer")
+    assert look.findings[0].conflict is not None
+    assert after is state, "nothing of it is remembered"
+
+
+async def test_files_that_are_too_large_are_the_ledgers_fault_and_hide_nothing() -> None:
+    world = World()
+    world.fill(3)
+    world.ledger.keys.entries.append(b"nonsense")
+    world.files["/epochs/2"] = b"x" * (MAX_SUBMISSION + 1)
+    look, _ = await world.look()
+    assert kinds(look) == [Kind.LEAF, Kind.PREIMAGE]
+    assert "of epoch 2 is no epoch" in look.findings[1].words
+    world.files = {"/keys/checkpoint": b"x" * (MAX_NOTE + 1), "/state/tile/entries/000.p/1": b"x" * (MAX_BUNDLE + 1)}
+    look, _ = await world.look()
+    assert kinds(look) == [Kind.TILES, Kind.CHECKPOINT]
+
+
+def test_nonsense_is_counted_and_not_kept() -> None:
+    findings = Findings()
+    findings.extend(found(Kind.LEAF, f"leaf {number}") for number in range(MAX_OF_KIND + 7))
+    findings.append(warned(Kind.WITNESS, "silent"))
+    listed = list(findings)
+    assert len(listed) == MAX_OF_KIND + 2
+    assert (listed[-1].kind, listed[-1].warning, listed[-1].facts) == (Kind.LEAF, False, {"more": 7})
+    assert listed[-1].words.startswith("7 more of this kind")
 
 
 async def test_the_next_slot_may_be_logged_and_slots_may_be_missed() -> None:

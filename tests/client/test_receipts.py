@@ -1,12 +1,15 @@
 """Receipts: what is kept of a request, that it verifies again for anybody, and that nothing else is in it."""
 
 import asyncio
+import errno
+import hashlib
 import json
 import os
 import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import pytest
@@ -17,14 +20,20 @@ from seclude.attestation.verify import verify_bundle
 from seclude.client.logproofs import outline_node, prove_entries
 from seclude.client.main import main
 from seclude.client.receipts import Receipt, ReceiptFile, Use, load_receipt, make_receipt, write_receipt
+from seclude.client.sync import SyncClient
 from seclude.client.trust import render_trust
-from seclude.errors import ConfigError, EvidenceError, UsageError
+from seclude.daemon.messages import Response
+from seclude.errors import OHTTP_KEY, ConfigError, EvidenceError, UsageError
+from seclude.ledger import MAX_SUBMISSION
+from seclude.ohttp.media import PROBLEM
+from seclude.tasks import encode
 from seclude.tlog.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from seclude.tlog.outline import make_outline
 from seclude.tlog.proof import parse_log_proof, verify_log_proof
 from seclude.tlog.quorum import parse_quorum
 from tests.client.ledgerworld import NOW, World
-from tests.client.serving import Relay, asking, trusting
+from tests.client.serving import ANSWER, MESSAGES, PERIOD, T0, Clock, Relay, asking, trusting
+from tests.client.serving import NOW as SERVED
 from tests.ledgers import REVISION, SOURCE, Tree
 from tests.running import ROOT
 
@@ -164,6 +173,8 @@ async def test_the_live_log_still_holds_the_entries_when_it_has_grown(kept: Kept
         ("hidden", "shows something else behind leaf 5"),
         ("gone", "has no checkpoint of log.example/keys"),
         ("torn", "the live ledger cannot be read: tile/0/000.p/7 is not there"),
+        ("junk", "the live ledger cannot be read: truncated in head of an epoch"),
+        ("huge", f"the live ledger cannot be read: /epochs/{NOW} has more than {MAX_SUBMISSION} octets"),
     ],
 )
 async def test_a_live_log_that_denies_the_entries_is_refused(kept: Kept, change: str, words: str) -> None:
@@ -176,6 +187,8 @@ async def test_a_live_log_that_denies_the_entries_is_refused(kept: Kept, change:
         world.files["/keys/checkpoint"] = world.checkpoint("keys", size=NOW)
     elif change == "hidden":
         world.gone.add(f"/epochs/{NOW}")
+    elif change in ("junk", "huge"):
+        world.shown[NOW] = b"junk" if change == "junk" else b"x" * (MAX_SUBMISSION + 1)
     elif change == "gone":
         world.gone.add("/keys/checkpoint")
     else:
@@ -185,6 +198,31 @@ async def test_a_live_log_that_denies_the_entries_is_refused(kept: Kept, change:
     assert status == 1
     assert words in err
     assert json.loads(out)["error"] == "refused"
+
+
+async def test_what_a_receipt_shows_needs_no_ledger_that_answers(kept: Kept, tmp_path: Path) -> None:
+    status, out, err = await kept.ask("--ledger", "http://127.0.0.1:1", "--proofs", str(tmp_path / "proofs"))
+    assert (status, "the ledger gave no answer" in err) == (1, True)
+    assert f"entry     leaf {NOW} of log.example/keys" in out
+    assert len(list((tmp_path / "proofs").iterdir())) == 6
+
+
+async def test_the_trust_file_may_be_one_that_is_read_once(relay: Relay, tmp_path: Path) -> None:
+    async with relay.up() as url:
+        text = render_trust(trusting(relay.platform, url))
+        path = tmp_path / "receipt.json"
+        for command in (["rewrite", "hello", "--receipt", str(path)], ["receipt", "show", str(path), "--json"]):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "seclude.client", *command, "--trust", "/dev/stdin"),
+                cwd=ROOT,
+                env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            out, _ = await process.communicate(text.encode())
+    assert load_receipt(path).trust_digest == hashlib.sha256(text.encode()).hexdigest()
+    assert json.loads(out)["same_trust_file"] is True
 
 
 def test_a_receipt_that_was_changed_is_refused(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,33 +254,54 @@ def without_witnesses(kept: Kept) -> Receipt:
     return msgspec.structs.replace(kept.receipt, bundle=stapled)
 
 
-async def test_each_request_says_what_it_is_encapsulated_for(relay: Relay) -> None:
-    """Two at once, of which one begins before a slot's end and is sent again after it."""
-    clock = relay.clock = Clock(time.time())
+async def test_each_of_two_requests_at_once_says_what_it_is_encapsulated_for(relay: Relay) -> None:
+    """A slot ends between them, so that what the client used last is of one of them only."""
+    clock = relay.clock = Clock(T0 + (SERVED + 1) * PERIOD - 1)
     relay.renew()
-    lost = Response(422, PROBLEM, encode(Problem(type=OHTTP_KEY)))
-    before: list[Use] = []
-    other: list[Use] = []
+    first: list[Use] = []
+    second: list[Use] = []
+
+    def slot_ends(use: Use) -> None:
+        first.append(use)
+        clock.now += 2
 
     async with asking(relay, clock=clock) as client:
         await client.verify()
-        assert before == [], "nothing was encapsulated"
+        await asyncio.gather(client.summarize(MESSAGES, used=slot_ends), client.summarize(MESSAGES, used=second.append))
+    assert [use.pool.epoch for use in (*first, *second)] == [SERVED, SERVED + 1]
+    assert second[0].time == first[0].time + 2
+    assert {body[0] for body in relay.posts} == {use.pool.key_configs[0].key_id for use in (*first, *second)}
 
-        def lose(use: Use) -> None:
-            before.append(use)
-            relay.outer = lost if len(before) == 1 else None
-            if len(before) == 1:
-                clock.now += PERIOD
 
-        first = asyncio.create_task(client.summarize(MESSAGES, used=lose))
-        await first
-        await client.rewrite("hello", "proofread", used=other.append) if False else None
-        async for _ in client.summarize_stream(MESSAGES, used=other.append):
-            pass
-    assert [use.pool.epoch for use in before] == [2, 3]
-    assert [use.pool.epoch for use in other] == [3]
-    assert relay.posts[0][0] == before[0].pool.key_configs[0].key_id
-    assert relay.posts[1][0] == before[1].pool.key_configs[0].key_id
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_that_is_sent_anew_says_so_again(relay: Relay, *, stream: bool) -> None:
+    uses: list[Use] = []
+
+    def replaced(use: Use) -> None:
+        uses.append(use)
+        relay.outer = Response(422, PROBLEM, msgspec.json.encode({"type": OHTTP_KEY})) if len(uses) == 1 else None
+
+    relay.events = (b"event: summary\ndata: " + encode(ANSWER) + b"\n\n",)
+    async with asking(relay) as client:
+        if stream:
+            assert [each async for each in client.summarize_stream(MESSAGES, used=replaced)] == [ANSWER]
+        else:
+            assert await client.summarize(MESSAGES, used=replaced) == ANSWER
+    assert len(uses) == len(relay.posts) == 2
+
+
+async def test_a_synchronous_client_says_it_too(relay: Relay, tmp_path: Path) -> None:
+    async with relay.up() as url:
+
+        def ask() -> list[Use]:
+            uses: list[Use] = []
+            with SyncClient(trusting(relay.platform, url), trees=tmp_path / "trees.json") as client:
+                client.summarize(MESSAGES, used=uses.append)
+                assert client.forgetful is None
+            return uses
+
+        (use,) = await asyncio.to_thread(ask)
+    assert use.pool.epoch == SERVED
 
 
 async def test_where_a_receipt_cannot_be_kept_nothing_is_sent(relay: Relay) -> None:

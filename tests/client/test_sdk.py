@@ -9,7 +9,7 @@ import pytest
 
 from seclude import bhttp
 from seclude.daemon.messages import Response
-from seclude.errors import DATE, OHTTP_KEY, BusyError, EvidenceError, PolicyError, TaskError, UpstreamError
+from seclude.errors import DATE, OHTTP_KEY, BusyError, ConfigError, EvidenceError, PolicyError, TaskError, UpstreamError
 from seclude.ohttp.media import PROBLEM
 from seclude.tasks import SummarizeResponse
 from tests.client.serving import ANSWER, MESSAGES, Relay, asking
@@ -51,6 +51,14 @@ async def test_a_second_core_for_an_epoch_is_refused(relay: Relay) -> None:
         with pytest.raises(EvidenceError) as refusal:
             await client.verify()
         assert refusal.value.step == 11
+
+
+@pytest.mark.parametrize("now", [1e12, float("nan"), float("inf"), -1e18])
+async def test_a_clock_that_no_calendar_has_is_said(relay: Relay, now: float) -> None:
+    async with asking(relay, clock=lambda: now) as client:
+        with pytest.raises(ConfigError, match="no calendar has; set it"):
+            await client.summarize(MESSAGES)
+    assert relay.posts == []
 
 
 @pytest.mark.parametrize(

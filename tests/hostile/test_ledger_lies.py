@@ -241,19 +241,19 @@ LIES = (
         with_state(lambda log, now: log.publish(log.release(MEASUREMENT, now=now), now=now, origin="other.example")),
     ),
     Lie(
-        "core under another log's checkpoint", 7, "of another log",
+        "core under another log's checkpoint", 13, "of another log",
         with_core(checkpoint=lambda relay: relay.ledger.checkpoint(relay.ledger.state, relay.ledger.state_key, T0)),
     ),
     Lie(
-        "core under an old checkpoint", 7, "older than",
-        with_core(checkpoint=lambda relay: relay.ledger.keys_checkpoint(relay.clock() - 3 * PERIOD, size=0)),
+        "core under an old checkpoint", 14, "older than",
+        with_core(checkpoint=lambda relay: relay.ledger.keys_checkpoint(relay.clock() - 3 * PERIOD - 60, size=0)),
     ),
     Lie(
         "core under another history", 15, "has two trees of size 2: the core binds another one",
         with_core(checkpoint=lambda relay: replace_keys(relay, [VOID, b"x"]).keys_checkpoint(relay.clock())),
     ),
     Lie(
-        "core that says a time instead", 7, "binds no checkpoint",
+        "core that says a time instead", 13, "binds no checkpoint",
         with_core(checkpoint=lambda relay: b"SECLUDE-UNLOGGED\x01" + int(relay.clock()).to_bytes(8, "big")),
     ),
     Lie(

@@ -409,11 +409,22 @@ async def test_a_gateway_cannot_hand_out_keys_of_its_own(holder: Worker, newcome
     assert newcomer.keyring.epochs() == ()
 
 
-async def test_a_right_key_for_the_wrong_epoch_is_refused(holder: Worker, newcomer: Worker) -> None:
+async def test_a_right_key_for_the_wrong_epoch_is_refused_and_erased(
+    holder: Worker, newcomer: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     epochs = {epoch.number: epoch for epoch in holder.keyring.epochs()}
     forged = await forge(newcomer, bytes(32), (epochs[EPOCH].bundle,), all_keys(keys_of(epochs[EPOCH + 1])))
+    opened: list[PrivateKey] = []
+    read = PrivateKey.from_bytes
+
+    def noted(kem: int, secret: bytes) -> PrivateKey:
+        opened.append(read(kem, secret))
+        return opened[-1]
+
+    monkeypatch.setattr(PrivateKey, "from_bytes", noted)
     with pytest.raises(EvidenceError, match="does not belong to the core"):
         newcomer.joiner.accept(forged, NOW)
+    assert [key.erased for key in opened] == [True, True]
 
 
 @pytest.mark.parametrize(

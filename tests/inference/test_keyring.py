@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from bench.simulated import SimulatedHere, simulated_policy
 from inference.keyring import MAX_GIVEN_UP, Epoch, Keyring, Taken
 from inference.producers.simulated import SimulatedPlatform, create_simulated_platform
+from seclude.attestation.accept import TdxTable
 from seclude.attestation.bundle import Core, core_digest, parse_bundle, parse_core, parse_unlogged_checkpoint
 from seclude.attestation.policy import Policy
 from seclude.attestation.slots import Slots, x25519_key_id, xwing_key_id
 from seclude.attestation.verify import TrustedPool, verify_bundle
 from seclude.errors import (
     BusyError,
+    ConfigError,
     EvidenceError,
     PolicyError,
     ReplayError,
@@ -359,6 +363,26 @@ async def test_a_platform_that_does_not_attest_leaves_nothing_behind(
     assert [key.erased for key in generated] == [True, True]
     hesitant.failure = None
     assert verify_bundle(await ring.birth(EPOCH, NOW), policy, NOW, {})
+
+
+async def test_a_machine_that_measured_other_software_makes_no_key(
+    policy: Policy, platform: SimulatedPlatform, generated: list[PrivateKey]
+) -> None:
+    """Its slot would be lost: what is logged for it stays there, and no device would believe it."""
+    ring = Keyring(policy, SimulatedHere(platform, bytes(32), lambda: NOW), MEASUREMENT)
+    with pytest.raises(UpstreamError, match="nobody would believe: measurement 0000"):
+        await ring.birth(EPOCH, NOW)
+    assert ring.epochs() == ()
+    assert [key.erased for key in generated] == [True, True]
+
+
+def test_a_policy_that_no_core_has_room_for_ends_a_worker_before_it_begins(
+    policy: Policy, platform: SimulatedPlatform
+) -> None:
+    chips = tuple(f"{number:032x}" for number in range(800))
+    crowded = replace(policy, document=replace_fields(policy.document, tdx=TdxTable(chips=chips)))
+    with pytest.raises(ConfigError, match="name fewer chips, roots or witnesses"):
+        Keyring(crowded, SimulatedHere(platform, MEASUREMENT, lambda: NOW), MEASUREMENT)
 
 
 async def test_a_birth_that_is_given_up_erases_its_keys_and_lets_the_next_one_in(

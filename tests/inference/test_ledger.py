@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bench.simulated import SimulatedHere, simulated_policy
-from inference.clock import WorkerClock
+from inference.clock import BACK, WorkerClock
 from inference.join import Joiner, Member, parse_join_keys, serialize_join_keys
 from inference.keyring import Keyring
 from inference.ledger import LedgerView
@@ -446,6 +446,53 @@ async def test_the_time_is_told_even_where_the_rest_is_refused(house: House) -> 
         view.take(signed_by_one(house), NOW - 1000)
     assert told == [NOW]
     assert repr(view) == "<LedgerView>"
+
+
+def test_no_witness_vouches_for_what_the_host_says(house: House) -> None:
+    """A host that was ahead, and was set right, leaves a worker that nobody can use: it must be able to tell."""
+    wall = NOW + 2 * PERIOD + 3600
+    clock = WorkerClock(lambda: wall, lambda: 0.0)
+    view = LedgerView(house.policy, MEASUREMENT, clock.raise_floor)
+    with pytest.raises(PolicyError, match="older than"):
+        view.take(house.proofs(), clock())
+    assert not clock.is_vouched_for()
+    wall = NOW
+    assert clock.look() == BACK
+    assert not clock.is_vouched_for()
+
+
+async def test_an_epoch_that_is_about_to_expire_keeps_no_others_from_a_joiner(house: House) -> None:
+    """Its checkpoint is older than its key by as much as proofs lag behind, and is too old when the key still opens."""
+    member, lag = house.worker(), 50
+    house.ledger.state = Tree()
+    house.ledger.publish(house.ledger.release(MEASUREMENT, now=NOW - 5000), now=NOW - 5000)
+    house.now = SLOTS.start(EPOCH - 1)
+    bundle = await member.birth(EPOCH, house.ledger.proofs(house.now - lag))
+    house.ledger.log(EPOCH, bundle.core, bundle.evidence)
+    house.now = SLOTS.start(EPOCH + 1)
+    await house.logged(member, EPOCH + 1, EPOCH + 2)
+    house.now = SLOTS.end(EPOCH + 1) - (lag - house.policy.clock_skew_seconds) - 1
+    assert await join(member, house.worker(), house.proofs()) == (EPOCH, EPOCH + 1, EPOCH + 2)
+    house.now += 1
+    assert await join(member, house.worker(), house.proofs()) == (EPOCH + 1, EPOCH + 2)
+
+
+@pytest.mark.parametrize("named", [(b"o" * 48,), ()])
+def test_an_image_that_the_release_does_not_name_makes_no_keys(house: House, named: tuple[bytes, ...]) -> None:
+    snp = SnpTable(products=("genoa",), minimum_tcb={"genoa": SnpTcb(snp=1)})
+    document = Demonstration(ledger=house.ledger.table(), sev_snp=snp)
+    policy = Policy(origin="ai.example", slots=SLOTS, document=document).for_measurement(MEASUREMENT)
+    view = LedgerView(policy.for_launch({"sev-snp": bytes(48)}), MEASUREMENT, lambda _moment: None)
+    for images, passes in ((named, False), ((*named, bytes(48)), True)):
+        measurements = {"sev-snp": tuple(image.hex() for image in images)}
+        house.ledger.publish(house.ledger.release(MEASUREMENT, now=NOW, measurements=measurements), now=NOW)
+        view.take(house.proofs(), NOW)
+        if passes:
+            view.require_release(NOW)
+        else:
+            with pytest.raises(PolicyError, match="does not name the image") as caught:
+                view.require_release(NOW)
+            assert caught.value.step == 18
 
 
 async def test_births_and_joins_that_cross_see_one_ledger(house: House) -> None:

@@ -75,6 +75,10 @@ class Ledger:
     answers: list[tuple[int, str, int]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     witnesses: Sequence[SignerKey] = WITNESSES
+    age_seconds: int = 0
+    """How long ago its witnesses cosigned."""
+    rival: bytes | None = None
+    """What another publisher submits between the look at the log and the next submission."""
     url: str = ""
 
     def append(self, entry: bytes) -> None:
@@ -93,16 +97,22 @@ class Ledger:
                 bundle = serialize_entries(self.entries[index * 256 : index * 256 + width])
                 self.files[f"{Place.STATE}/{tile_path(ENTRIES, index, width)}"] = bundle
         checkpoint = Checkpoint(LOG.verifier.name, size, tree_root(size, self._node))
-        now = int(time.time())
+        now = int(time.time()) - self.age_seconds
         signed = [sign_checkpoint(checkpoint, LOG, 0), *(cosign(checkpoint, key, now) for key in self.witnesses)]
         self.files[f"{Place.STATE}{Place.CHECKPOINT}"] = serialize_note(
             Note(render_checkpoint(checkpoint), tuple(signed))
         )
 
-    def submit(self, body: bytes) -> tuple[int, str, int]:
-        """Take a submission in."""
+    def submit(self, body: bytes, path: str) -> tuple[int, str, int]:
+        """Take a submission in, at the place that its path names."""
+        if self.rival is not None:
+            rival, self.rival = self.rival, None
+            self.append(rival)
         if self.answers:
             return self.answers.pop(0)
+        place = path.removeprefix(f"{Place.ADD_STATE}").removeprefix("/")
+        if place and int(place) != len(self.entries):
+            return 409, '{"detail": "another one came between"}', 0
         try:
             self.append(open_submission(STATE_LABEL, body, [SECRET]))
         except UnauthorizedError:
@@ -126,7 +136,7 @@ class Ledger:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                status, text, wait = ledger.submit(body)
+                status, text, wait = ledger.submit(body, self.path)
                 self._answer(status, text.encode(), wait)
 
             def _answer(self, status: int, content: bytes, wait: int) -> None:

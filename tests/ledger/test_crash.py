@@ -200,6 +200,18 @@ def test_a_second_process_is_refused(ledger: LedgerFolder) -> None:
     assert ledger.checkpoint().size == 1, "a lock file that a killed process left locks nobody out"
 
 
+def test_a_copy_of_the_data_beside_the_same_anchors_is_refused(ledger: LedgerFolder) -> None:
+    """It would pass for the newest one until one of the two signs."""
+    ledger.start()
+    assert ledger.add(b"entry").status == 200
+    shutil.copytree(ledger.data, ledger.folder / "copy")
+    text = ledger.config.read_text()
+    ledger.config.write_text(text.replace(f'data = "{ledger.data}"', f'data = "{ledger.folder}/copy"'))
+    with ledger.config.open("r+") as file:
+        file.write(f'anchors = "{ledger.anchors}"\n{ledger.config.read_text()}')
+    assert "data-anchors: another process keeps it" in ledger.refuse()
+
+
 def test_a_torn_tile_is_refused_by_name(ledger: LedgerFolder) -> None:
     ledger.start()
     for number in range(3):

@@ -48,6 +48,10 @@ class Service:
 
     def snapshot(self, count: int = 2) -> tuple[bytes, Answer]:
         """Submit one that is newer than all before."""
+        entry = self.make_snapshot(count)
+        return entry, self.ledger.ask("POST", "/state/add", seal_submission(STATE_LABEL, entry, self.ledger.secret))
+
+    def make_snapshot(self, count: int = 2) -> bytes:
         self.issued += 1
         issued = self.issued
         release = Release(
@@ -59,8 +63,7 @@ class Service:
             expires=issued + 9_000,
         )
         snapshot = Snapshot(origin=ORIGIN, issued=issued, expires=issued + 86_400, releases=(release,))
-        entry = sign_note(render_snapshot(snapshot), *PUBLISHERS[:count])
-        return entry, self.ledger.ask("POST", "/state/add", seal_submission(STATE_LABEL, entry, self.ledger.secret))
+        return sign_note(render_snapshot(snapshot), *PUBLISHERS[:count])
 
     def proofs(self) -> Proofs:
         answer = self.ledger.ask("GET", "/proofs")
@@ -191,6 +194,7 @@ def test_what_stands_behind_a_leaf_can_be_read(service: Service) -> None:
     assert service.epoch(service.slot).status == 200
     answer = service.ledger.ask("GET", f"/epochs/{service.slot}")
     assert parse_epoch(answer.body) == EpochSubmission(service.slot, b"core", b"evidence")
+    (service.ledger.data / f"epochs/{service.slot - 1}").write_bytes(b"what a batch that failed has left")
     for path in (str(service.slot - 1), str(service.slot + 9), "020", "-1", "x", "..%2Fkeys%2Fhead"):
         assert service.ledger.ask("GET", f"/epochs/{path}").status == 404
 
@@ -200,6 +204,23 @@ def test_a_submission_that_is_sent_again_is_answered_alike(service: Service) -> 
     body = seal_submission(STATE_LABEL, entry, service.ledger.secret)
     assert index_of(service.ledger.ask("POST", "/state/add", body)) == index_of(first)
     assert index_of(service.epoch(service.slot)) == index_of(service.epoch(service.slot)) == service.slot
+
+
+def test_a_snapshot_stands_where_its_publisher_saw_that_it_would_or_nowhere(service: Service) -> None:
+    """Of two that were made from one, the ledger takes one, whatever both publishers saw before."""
+    _, answer = service.snapshot()
+    size = index_of(answer) + 1
+    bodies = []
+    for _ in range(2):
+        entry = service.make_snapshot()
+        bodies.append(seal_submission(STATE_LABEL, entry, service.ledger.secret))
+    assert index_of(service.ledger.ask("POST", f"/state/add/{size}", bodies[0])) == size
+    refused = service.ledger.ask("POST", f"/state/add/{size}", bodies[1])
+    assert (refused.status, "another one came between" in detail(refused)) == (409, True)
+    assert index_of(service.ledger.ask("POST", f"/state/add/{size}", bodies[0])) == size, "sent again"
+    for place in ("", "x", "-1", f"0{size}", f"{size}/"):
+        assert service.ledger.ask("POST", f"/state/add/{place}", bodies[1]).status == 404
+    assert service.ledger.ask("GET", f"/state/add/{size}").status == 405
 
 
 def test_a_second_key_for_a_slot_is_refused_in_words(service: Service) -> None:
@@ -325,6 +346,13 @@ def test_a_quorum_that_nobody_with_a_url_can_meet_is_refused(tmp_path: Path) -> 
     assert "those with a URL do not meet the quorum" in ledger.refuse("check-config")
     ledger.policy.write_text(f"witness w {key.verifier} http://192.0.2.1\nquorum w\n")
     assert "witness w: " in ledger.refuse("check-config")
+
+
+def test_a_log_of_keys_that_is_cosigned_more_seldom_than_devices_ask_is_refused(tmp_path: Path) -> None:
+    ledger = LedgerFolder(tmp_path, cosign_seconds=11.0)
+    text = ledger.config.read_text().replace("[plain]", "t0 = 0\nperiod_seconds = 10\n[keys]")
+    assert "cosign_seconds: longer than a period" in problems(ledger, text)
+    assert "cosign_seconds" not in problems(ledger, text.replace("= 10\n", "= 11\n"))
 
 
 def test_a_configuration_without_a_log_is_refused(tmp_path: Path) -> None:

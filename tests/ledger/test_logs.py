@@ -17,12 +17,14 @@ from ledger.proofs import max_snapshot
 from ledger.report import EVENTS, WORDS, Report
 from ledger.rules import MAX_CLOCK_DIFFERENCE, Refusal, RefusedError
 from ledger.serving import Serving
+from ledger.witnesses import Asker, connect
 from seclude.attestation.bundle import MAX_CHECKPOINT, MAX_PROOFS
 from seclude.attestation.proofs import Earlier, LogView, Proofs, serialize_proofs
 from seclude.attestation.snapshot import Snapshot, render_snapshot
 from seclude.daemon.log import Log as EventLog
 from seclude.daemon.messages import Request
 from seclude.daemon.metrics import Metrics
+from seclude.daemon.tls import ClientCertificates
 from seclude.errors import ConfigError, UsageError
 from seclude.ledger import EpochSubmission, serialize_epoch
 from seclude.tlog.checkpoint import Checkpoint
@@ -49,6 +51,8 @@ class House:
     now: float = T0 + 5 * PERIOD + 1
     witnesses: list[SignerKey] = field(default_factory=lambda: [WITNESS])
     threshold: int | None = None
+    is_one_enough: bool = False
+    """Whether the first witness alone is the quorum."""
     former: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -63,8 +67,8 @@ class House:
     def config(self) -> Config:
         lines = [f"witness w{n} {key.verifier} http://127.0.0.1:1/{n}" for n, key in enumerate(self.witnesses)]
         names = " ".join(f"w{n}" for n in range(len(lines)))
-        rule = [f"group g {self.threshold or len(lines) // 2 + 1} {names}", "quorum g"] if lines else ["quorum none"]
-        self.policy.write_text("\n".join([*lines, *rule, ""]))
+        rule = [f"group g {self.threshold or len(lines) // 2 + 1} {names}", "quorum g"]
+        self.policy.write_text("\n".join([*lines, *(["quorum w0"] if self.is_one_enough else rule), ""]))
         return Config(
             data=str(self.folder / "data"),
             witnesses=str(self.policy),
@@ -79,7 +83,7 @@ class House:
     @contextmanager
     def log(self, name: str) -> Iterator[Log]:
         config = self.config()
-        words = WORDS | frozenset({"keys", "state"})
+        words = WORDS | frozenset({"keys", "state", "w0"})
         self.metrics = Metrics("ledger")
         report = Report(self.metrics, EventLog("ledger", events=EVENTS, words=words), lambda: self.now)
         opener = Opener(config, load_material(config), {}, report, lambda: self.now, lambda: None, accept_data=False)
@@ -197,6 +201,8 @@ def test_two_snapshots_of_the_largest_size_fit_into_proofs(checkpoint_octets: in
 
 def test_a_snapshot_that_would_leave_no_room_for_the_next_is_refused(house: House) -> None:
     """Or there would be no proofs at all from the moment on when it is the newest."""
+    house.witnesses += [generate_skey(f"witness.example/{number}", ML_DSA_44) for number in range(8)]
+    house.is_one_enough = True
     with house.log("state") as log:
         cosign_head(log, int(house.now))
         chips = tuple(f"{number:0128x}" for number in range(430))
@@ -204,7 +210,7 @@ def test_a_snapshot_that_would_leave_no_room_for_the_next_is_refused(house: Hous
         why, sentence = refusal(log, signed(large))
         assert why is Refusal.MALFORMED
         assert "name fewer chips" in sentence
-        assert log.rule.admit(signed(replace(large, chips={"sev-snp": chips[:350]})), Tail()).index == 0
+        assert log.rule.admit(signed(replace(large, chips={"sev-snp": chips[:200]})), Tail()).index == 0
 
 
 @pytest.mark.parametrize(("count", "algorithm"), [(10, ML_DSA_44), (32, ML_DSA_44)])
@@ -248,6 +254,19 @@ def test_the_operator_sees_when_the_newest_snapshot_expires(house: House) -> Non
         log.store.commit([b"no snapshot"])
         cosign_head(log, int(house.now))
         assert isnan(house.value(name))
+
+
+def test_a_witness_that_forgot_is_counted_once_and_logged(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    with house.log("state") as log:
+        (witness,) = log.cosigning._quorum.witnesses
+        asker = Asker(witness, *connect(witness, ClientCertificates(), insecure_plaintext=False))
+        asker.has_forgotten = True
+        for _ in range(2):
+            log._report.asked("state", asker, None)
+        for result in ("forgot", "cosigned"):
+            labels = {"log": "state", "witness": "w0", "result": result}
+            assert house.metrics.registry.get_sample_value("seclude_ledger_witness_answers_total", labels) == 1
+    assert '"result":"forgot"' in capsys.readouterr().err
 
 
 async def test_tiles_are_read_in_no_event_loop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

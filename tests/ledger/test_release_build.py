@@ -1,6 +1,7 @@
 """One commit has one digest: what is built in two folders is the same software to every device."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,3 +131,24 @@ def test_without_a_commit_nothing_is_built(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "no git checkout with a commit" in done.stderr
     assert not (tmp_path / "build").exists()
+
+
+def test_what_git_is_told_elsewhere_on_the_machine_changes_no_release(tmp_path: Path) -> None:
+    """Line ends and modes of the files in an archive follow the configuration of whoever runs git."""
+    (archive,) = re.findall(
+        r'^(git .*archive "\$revision") \| tar', (ROOT / "deploy/release.sh").read_text(), re.MULTILINE
+    )
+    run(["git", "init", "-q"], tmp_path)
+    (tmp_path / "module.py").write_bytes(b"one\ntwo\n")
+    run(["git", "add", "--all"], tmp_path)
+    identity = ["-c", "user.name=publisher", "-c", "user.email=publisher@localhost"]
+    run(["git", *identity, "commit", "-q", "-m", "release"], tmp_path)
+    command = ["sh", "-c", f"{archive} | sha256sum"]
+    digests = set()
+    for lines, umask in (("false", "0002"), ("true", "0077")):
+        told = {"core.autocrlf": lines, "tar.umask": umask}
+        environment = {"revision": "HEAD", "GIT_CONFIG_COUNT": str(len(told))}
+        for place, (key, value) in enumerate(told.items()):
+            environment |= {f"GIT_CONFIG_KEY_{place}": key, f"GIT_CONFIG_VALUE_{place}": value}
+        digests.add(run(command, tmp_path, 0o022, **environment))
+    assert len(digests) == 1

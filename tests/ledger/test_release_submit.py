@@ -160,6 +160,21 @@ def test_what_would_undo_what_came_between_is_refused(
     assert send(ledger, secret, second, "--from", first) == 0, "who names what is undone may undo it"
 
 
+@pytest.mark.parametrize("more", [("--from", "last.txt"), ()])
+def test_what_comes_between_the_look_and_the_submission_is_not_undone_either(
+    ledger: Ledger, secret: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    revoked = Revocation(manifest=digest_of(1), reason="bad", revoked=1)
+    last = signed(tmp_path, name="last.txt", releases=(release_of(1), release_of(2)))
+    first = signed(tmp_path, name="first.txt", releases=(release_of(2),), revocations=(revoked,))
+    second = signed(tmp_path, name="second.txt", releases=(release_of(1), release_of(3)))
+    assert send(ledger, secret, last) == 0
+    ledger.rival = Path(first).read_bytes()
+    assert send(ledger, secret, second, *(str(tmp_path / word) if "." in word else word for word in more)) == 1
+    assert "refuses it with 409: another one came between" in capsys.readouterr().err
+    assert len(ledger.entries) == 2
+
+
 def test_the_newest_snapshot_must_be_there_to_be_compared_with(
     ledger: Ledger, secret: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,6 +232,19 @@ def test_an_empty_log_is_told_from_one_that_cannot_be_read(ledger: Ledger, capsy
     ledger.files["/state/checkpoint"] = b"nothing"
     assert current.main(["--ledger", ledger.url]) == 1
     assert "serves what is no log" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_no_device_accepts_any_more_is_told(
+    ledger: Ledger, trust: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.age_seconds = 1100
+    ledger.append(Path(signed(tmp_path)).read_bytes())
+    assert current.main(["--ledger", ledger.url, "--trust", trust]) == 0
+    assert "TOO OLD" not in capsys.readouterr().out
+    ledger.age_seconds = 1300
+    ledger.publish()
+    assert current.main(["--ledger", ledger.url, "--trust", trust]) == 0
+    assert "TOO OLD: no device accepts this checkpoint" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("size", [1, 2, 255, 256, 257])
@@ -299,6 +327,10 @@ def test_a_file_that_is_there_is_not_written_over(
         ("https://", "no address of a ledger"),
         ("https://host:port", "no address"),
         ("https://user@ledger.example", "no address of a ledger"),
+        ("https://ledger..example", "no address"),
+        (f"https://{'a' * 64}.example", "no address"),
+        ("https://ledger example", "a character that no address has"),
+        ("https://ledger.example/\u00fc", "a character that no address has"),
     ],
 )
 def test_an_address_that_is_none_is_refused(
@@ -306,6 +338,13 @@ def test_an_address_that_is_none_is_refused(
 ) -> None:
     assert submit.main(["--ledger", url, "--secret", secret, signed(tmp_path)]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+def test_waiting_has_an_end(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    with pytest.raises(SystemExit):
+        submit.main(["--ledger", "http://127.0.0.1:1", "--secret", "s", "--wait", seconds, "next.txt"])
+    assert f"{seconds!r} is no number of seconds" in capsys.readouterr().err
 
 
 def test_what_is_given_is_looked_at_before_anything_is_sent(

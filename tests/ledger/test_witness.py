@@ -78,6 +78,28 @@ def test_the_same_tree_is_cosigned_again_with_a_new_time(make: Make, log: FakeLo
     assert times(rig.show(log.ask(5, 5)), log.checkpoint(5), rig.keys) == [NOW + 5]
 
 
+def test_what_anybody_can_show_again_keeps_the_disk_busy_once_a_second(
+    make: Make, log: FakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make(log)
+    writes = []
+    replace_file = Files.replace
+
+    def count(self: Files, name: str, content: bytes) -> None:
+        writes.append(name)
+        replace_file(self, name, content)
+
+    monkeypatch.setattr(Files, "replace", count)
+    rig.show(log.ask(0, 5))
+    answers = {rig.show(log.ask(5, 5)).response.body for _ in range(20)}
+    assert (len(writes), len(answers)) == (1, 1)
+    rig.clock.now += 1
+    assert times(rig.show(log.ask(5, 5)), log.checkpoint(5), rig.keys) == [NOW + 1]
+    assert len(writes) == 2
+    rig.start()
+    assert rig.witness.memories[log.verifier.name].seen.time == NOW + 1
+
+
 def test_every_growth_is_cosigned_once(make: Make, log: FakeLog) -> None:
     last = 0
     rig = make(log)
@@ -344,6 +366,7 @@ def test_what_the_disk_does_not_take_is_not_cosigned(
 ) -> None:
     rig = make(log)
     rig.show(log.ask(0, 5))
+    rig.clock.now += 1
     with monkeypatch.context() as patched:
         patched.setattr(Files, "replace", fault)
         assert_refused(rig.show(log.ask(5, 6)), 503, Result.DISK)

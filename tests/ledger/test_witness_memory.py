@@ -56,6 +56,15 @@ def test_a_log_of_which_nothing_is_remembered_is_not_begun_again(folder: Path) -
     assert not (folder / NAME).exists()
 
 
+def test_a_log_whose_two_trees_were_kept_is_no_new_one(folder: Path) -> None:
+    memory = Memory(folder)
+    memory.log(ORIGIN).keep_split("another checkpoint")
+    (path,) = folder.glob("*.log")
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"shows that .* was cosigned"):
+        memory.log(ORIGIN, create=True)
+
+
 def test_one_process_holds_a_folder(folder: Path) -> None:
     memory = Memory(folder)
     with pytest.raises(ConfigError, match="another process keeps it"):

@@ -256,6 +256,7 @@ def test_on_a_full_disk_nothing_is_cosigned_and_afterwards_everything_goes_on(ma
     assert process.process is not None
     (path,) = (process.folder / "state").glob("*.log")
     before = path.read_bytes()
+    time.sleep(1.1)  # what was cosigned in this second is stored with it
     # The log of the process is a file too, so it writes none of its lines meanwhile; that must not stop it either.
     _, hard = resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     for _ in range(3):
