@@ -41,6 +41,8 @@ from seclude.client.formats import parse_chat_file
 from seclude.client.hop import NotSentError
 from seclude.client.monitor import EXAMPLE as MONITOR_EXAMPLE
 from seclude.client.monitor import fill_monitor, run_monitor
+from seclude.client.proxy.command import EXAMPLE as PROXY_EXAMPLE
+from seclude.client.proxy.command import fill_proxy
 from seclude.client.receipts import ReceiptFile, Use
 from seclude.client.receiptshow import fill_receipt
 from seclude.client.render import render_end, render_highlight, render_rewrite, render_step, render_summary
@@ -347,6 +349,8 @@ def _parser() -> argparse.ArgumentParser:
     add_verb(
         "verify", help="show each step of verifying the pool", epilog="example: seclude verify --json"
     ).set_defaults(run=_verify)
+    proxy = add_verb("proxy", help="let apps made for OpenAI's API ask the pool", epilog=PROXY_EXAMPLE)
+    fill_proxy(proxy, _trust_file, _client)
     monitor = verbs.add_parser(
         "monitor", parents=[common_flags()], help="follow the public ledger", epilog=MONITOR_EXAMPLE
     )
