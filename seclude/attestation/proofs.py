@@ -19,6 +19,7 @@ from typing import Final
 
 from seclude.attestation.bundle import MAX_CHECKPOINT, MAX_PROOFS, expect_head
 from seclude.errors import DecodeError, TooLargeError, UsageError
+from seclude.tlog.canonical import parse_decimal
 from seclude.tlog.checkpoint import Checkpoint, parse_checkpoint
 from seclude.tlog.merkle import leaf_hash
 from seclude.tlog.note import parse_note
@@ -120,4 +121,10 @@ def _within(limit: int, what: str, part: bytes) -> bytes:
 def _read_log(reader: Reader, what: str) -> LogView:
     checkpoint = reader.vec16(f"checkpoint of the {what}", MAX_CHECKPOINT)
     hashes = reader.vec16(f"outline of the {what}", MAX_OUTLINE)
-    return LogView(checkpoint, Outline.parse(claimed_checkpoint(checkpoint).size, hashes))
+    return LogView(checkpoint, Outline.parse(_claimed_size(checkpoint), hashes))
+
+
+def _claimed_size(checkpoint: bytes) -> int:
+    """Return the size of a checkpoint from its second line; whoever opens it reads the same line, and the rest."""
+    _, _, rest = checkpoint.partition(b"\n")
+    return parse_decimal(rest.partition(b"\n")[0].decode("ascii", "replace"), "size of a checkpoint")
