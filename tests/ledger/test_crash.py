@@ -6,6 +6,7 @@ import random
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -185,7 +186,10 @@ def test_a_disk_that_becomes_read_only_signs_nothing(mounted: Path) -> None:
         ledger.stop()
         ledger.start()
         assert (ledger.head().size, ledger.checkpoint().size) == (1, 1), "what it has is served"
-        assert b"Read-only file system" in ledger.ask("GET", "/readyz", admin=True).body
+        deadline = time.monotonic() + 20  # it first asks its witnesses, and then tries to write
+        while b"Read-only file system" not in ledger.ask("GET", "/readyz", admin=True).body:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     finally:
         ledger.stop()
 

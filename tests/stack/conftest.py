@@ -111,9 +111,9 @@ def sockets(pid: int) -> list[tuple[str, str, str]]:
     return found
 
 
-def wait_until_whole(running: Running) -> None:
+def wait_until_whole(running: Running, within: float = 30) -> None:
     """Wait until every party is ready and the gateway counts on both workers."""
-    eventually(lambda: all(is_ready(running, party) for party in PARTIES), 30, "all parties ready")
+    eventually(lambda: all(is_ready(running, party) for party in PARTIES), within, "all parties ready")
     eventually(lambda: ready_workers(running) == 2, 10, "two workers in the pool")
 
 
