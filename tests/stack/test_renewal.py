@@ -9,7 +9,8 @@ import pytest
 from tests.running import Running, start_stack, stop_stack
 from tests.stack.conftest import Load, events, eventually, wait_until_whole
 
-REQUESTS = 40  # each worker is due after 30 to 40 of them
+REQUESTS = 60  # each worker is due after 45 to 60 of them, and ends by itself after 60 more
+PER_SECOND = 8  # so that the other one has seven seconds to come back meanwhile
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ async def test_no_request_fails_while_every_worker_is_renewed(renewing: Running)
     wait_until_whole(renewing)
     before = {worker: renewing.pid(worker) for worker in ("worker-0", "worker-1")}
     load = Load(renewing)
-    async with load.running_on(per_second=12):
+    async with load.running_on(per_second=PER_SECOND):
         await asyncio.to_thread(
             eventually, lambda: all(renewed(renewing, worker) for worker in before), 90, "every worker is renewed"
         )
