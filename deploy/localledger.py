@@ -15,11 +15,12 @@ from typing import Final
 
 from deploy.party import READY_SECONDS, StackError
 from ledger.config import Config, LogConfig
-from ledger.keyfiles import create_signer, create_submit_secret, load_signer, load_submit_secret
+from ledger.keyfiles import create_signer, create_submit_secret, load_signer
 from ledger.witness.daemon import Config as WitnessConfig
 from seclude.attestation.accept import LedgerTable
 from seclude.attestation.proofs import parse_proofs
 from seclude.attestation.snapshot import Release, Snapshot, parse_snapshot, render_snapshot
+from seclude.daemon.secretfile import load_submit_secret
 from seclude.daemon.upstream import Upstream
 from seclude.errors import DecodeError, UpstreamError
 from seclude.ledger import STATE_LABEL, seal_submission

@@ -6,14 +6,9 @@ what was shown before stays in use: so a ledger that was set back, or that shows
 """
 
 import asyncio
-import base64
-import binascii
-import os
-import stat
 from collections.abc import Callable
 from enum import StrEnum
 from http import HTTPStatus
-from pathlib import Path
 from secrets import SystemRandom
 from typing import Final, Protocol
 
@@ -21,8 +16,8 @@ from seclude.attestation.bundle import MAX_PROOFS
 from seclude.attestation.proofs import LogView, Proofs, epoch_leaf, parse_proofs
 from seclude.daemon.tls import ClientCertificates
 from seclude.daemon.upstream import Upstream, UpstreamTimeouts
-from seclude.errors import ConfigError, DecodeError, EvidenceError, UpstreamError
-from seclude.ledger import EPOCH_LABEL, SECRET_BYTES, EpochSubmission, seal_submission, serialize_epoch
+from seclude.errors import DecodeError, EvidenceError, UpstreamError
+from seclude.ledger import EPOCH_LABEL, EpochSubmission, seal_submission, serialize_epoch
 from seclude.ledger import Path as Place
 from seclude.pool import OCTETS
 from seclude.tlog.outline import require_consistent
@@ -34,7 +29,6 @@ JITTER: Final = 0.2  # of every pause: the gateways of one ledger should not ask
 TIMEOUT_SECONDS: Final = 3.0  # the ledger waits two for its witnesses; a step asks three times at most, and has ten
 ACCEPTED_PERIODS: Final = 2  # devices take proofs of that age unless their policy says otherwise
 OLD: Final = "the ledger's proofs do not change"
-MAX_SECRET_FILE: Final = 256  # octets; 32 in base64 are 45 with the end of the line
 
 
 class Fault(StrEnum):
@@ -233,22 +227,3 @@ def connect(address: str, tls: ClientCertificates, *, insecure_plaintext: bool) 
         tls=tls,
         insecure_plaintext=insecure_plaintext,
     )
-
-
-def load_secret(path: Path) -> bytes:
-    """Return the secret that submissions are authenticated with; raises ConfigError that says what to do."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(MAX_SECRET_FILE + 1)
-    except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from None
-    if stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(f"{path}: others can read it; chmod 600, and make a new one if they may have")
-    try:
-        secret = base64.b64decode(data.strip(), validate=True)
-    except binascii.Error:
-        secret = b""
-    if len(secret) != SECRET_BYTES:
-        raise ConfigError(f"{path}: not {SECRET_BYTES} octets in base64; seclude-ledger keygen --kind submit makes one")
-    return secret

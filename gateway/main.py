@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 
 from gateway.duplicates import Duplicates, share
 from gateway.epochs import Reconciler
-from gateway.ledger import Ledger, load_secret
+from gateway.ledger import Ledger
 from gateway.ledger import connect as connect_ledger
 from gateway.link import Link, keep_polling
 from gateway.pool import Pool, State
@@ -42,6 +42,7 @@ from seclude.daemon.metrics import Metrics
 from seclude.daemon.processes import EVENTS as PROCESS_EVENTS
 from seclude.daemon.processes import MAX_PROCESSES, command_again, supervise
 from seclude.daemon.renewal import Renewal
+from seclude.daemon.secretfile import load_submit_secret
 from seclude.daemon.server import Server
 from seclude.daemon.tls import ClientCertificates, ClientTLS
 from seclude.errors import ConfigError
@@ -155,7 +156,7 @@ def open_ledger(config: Config, tls: ClientCertificates, report: Report) -> Ledg
     if config.ledger is None or config.ledger_secret is None:
         return None
     upstream = connect_ledger(config.ledger, tls, insecure_plaintext=config.insecure_plaintext)
-    return Ledger(upstream, load_secret(Path(config.ledger_secret)), config.period_seconds, report)
+    return Ledger(upstream, load_submit_secret(Path(config.ledger_secret)), config.period_seconds, report)
 
 
 def problems(config: Config) -> Iterator[str]:
@@ -191,7 +192,7 @@ def _ledger_problems(config: Config) -> Iterator[str]:
         yield "ledger_secret: not set, and a ledger takes epochs only from those who share a secret with it"
     else:
         try:
-            load_secret(Path(config.ledger_secret))
+            load_submit_secret(Path(config.ledger_secret))
         except ConfigError as exc:
             yield f"ledger_secret: {exc}"
     try:

@@ -7,13 +7,14 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from ledger.keyfiles import load_signer, load_submit_secret
+from ledger.keyfiles import load_signer
 from ledger.witnesses import connect
 from seclude.attestation.bundle import MAX_CHECKPOINT
 from seclude.attestation.slots import MAX_PERIOD_SECONDS, MAX_T0
 from seclude.attestation.snapshot import PUBLISHERS_OF_RELEASES
 from seclude.daemon.command import DaemonConfig, listening_problems
 from seclude.daemon.config import Seconds
+from seclude.daemon.secretfile import load_submit_secret
 from seclude.daemon.tls import ClientCertificates, ClientTLS
 from seclude.errors import ConfigError
 from seclude.tlog.canonical import MAX_SIZE

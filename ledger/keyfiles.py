@@ -1,20 +1,17 @@
-"""Files that hold a secret: made once for their owner alone, and not read where others could read them too.
+"""Files that hold a secret: made once, for their owner alone; `seclude/daemon/secretfile.py` reads them.
 
 A key of a log, a witness or a publisher is one line as `seclude/tlog/keys.py` writes it; a submit secret is one line of
 base64. A file is never written over: the key that stands there may be the only copy.
 """
 
 import os
-import stat
 from pathlib import Path
-from typing import Final
 
-from seclude.errors import ConfigError, DecodeError
+from seclude.daemon.secretfile import read_secret_line
+from seclude.errors import ConfigError
 from seclude.ledger import SECRET_BYTES
-from seclude.tlog.canonical import parse_base64, to_base64
+from seclude.tlog.canonical import to_base64
 from seclude.tlog.keys import SignerKey, encode_skey, parse_skey
-
-MAX_FILE: Final = 1 << 12  # octets; the longest key has some 400, so anything larger is another file
 
 
 def create_signer(path: Path, key: SignerKey) -> None:
@@ -24,7 +21,7 @@ def create_signer(path: Path, key: SignerKey) -> None:
 
 def load_signer(path: Path) -> SignerKey:
     """Read a private key; raises ConfigError."""
-    line = _load(path)
+    line = read_secret_line(path)
     try:
         return parse_skey(line)
     except ConfigError as exc:
@@ -34,18 +31,6 @@ def load_signer(path: Path) -> SignerKey:
 def create_submit_secret(path: Path) -> None:
     """Write a new submit secret into a file that does not exist; raises ConfigError."""
     _create(path, to_base64(os.urandom(SECRET_BYTES)))
-
-
-def load_submit_secret(path: Path) -> bytes:
-    """Read a submit secret; raises ConfigError."""
-    line = _load(path)
-    try:
-        secret = parse_base64(line, "submit secret")
-    except DecodeError:
-        secret = b""
-    if len(secret) != SECRET_BYTES:
-        raise ConfigError(f"{path}: no submit secret; make one with seclude-ledger keygen --kind submit")
-    return secret
 
 
 def _create(path: Path, line: str) -> None:
@@ -80,25 +65,3 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _load(path: Path) -> str:
-    """Return the one line of a file that only its owner can read."""
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            data = file.read(MAX_FILE + 1)
-    except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from None
-    if mode & 0o077:
-        raise ConfigError(
-            f"{path}: others than its owner may read or write it (mode {mode:04o}), so others may have the secret;"
-            " make a new one, or run chmod 600 where nobody else was ever on this machine"
-        )
-    try:
-        line = data.decode().removesuffix("\n")
-    except UnicodeDecodeError:
-        line = "\n"
-    if len(data) > MAX_FILE or "\n" in line:
-        raise ConfigError(f"{path}: not one line that holds a secret")
-    return line

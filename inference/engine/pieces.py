@@ -11,10 +11,8 @@ import codecs
 from collections.abc import Sequence
 from typing import Final
 
+from seclude.chat import MAX_STOP, MAX_STOPS
 from seclude.errors import DecodeError
-
-MAX_STOPS: Final = 4  # as OpenAI's interface has it
-MAX_STOP: Final = 128  # characters of one; each piece of text is compared with all of them
 
 _DECODER: Final = codecs.getincrementaldecoder("utf-8")
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ledger.keyfiles import load_submit_secret
 from ledger.publish.current import NoSnapshotError, fetch_current
 from ledger.publish.documents import StateFile, load_state
 from ledger.publish.reach import Answer, Reach
@@ -21,6 +20,7 @@ from ledger.publish.statewords import shown, signatures
 from ledger.publish.verb import DAY_SECONDS, enter
 from seclude.attestation.slots import in_words
 from seclude.attestation.snapshot import publishers_needed
+from seclude.daemon.secretfile import load_submit_secret
 from seclude.errors import ConfigError, DecodeError, Error, UpstreamError, VerificationError
 from seclude.ledger import STATE_LABEL, seal_submission
 from seclude.ledger import Path as Place

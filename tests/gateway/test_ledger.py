@@ -1,22 +1,18 @@
 """The gateway's way to the ledger, over real connections to one that is made up."""
 
 import asyncio
-import os
-import stat
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 import gateway.ledger
-from gateway.ledger import OLD, SENTENCES, Fault, Ledger, LedgerError, TakenError, load_secret
+from gateway.ledger import OLD, SENTENCES, Fault, Ledger, LedgerError, TakenError
 from seclude.attestation.bundle import MAX_PROOFS
 from seclude.attestation.proofs import parse_proofs
-from seclude.errors import ConfigError
 from seclude.ledger import EpochSubmission
 from seclude.ledger import Path as Place
 from tests.gateway.conftest import eventually
-from tests.gateway.fakeledger import SECRET, FakeLedger, Heard, client
+from tests.gateway.fakeledger import FakeLedger, Heard, client
 
 NOW = 600_300.0
 
@@ -256,35 +252,3 @@ async def test_the_reasons_say_what_keeps_keys_from_devices(fake: FakeLedger, le
     assert ledger.reasons(now, serving=False) == [SENTENCES[Fault.SILENT]]
     assert ledger.reasons(now, serving=True) == [], "what is served goes on"
     assert ledger.reasons(now + 1201, serving=True) == [OLD]
-
-
-def write(path: Path, data: bytes, mode: int = 0o600) -> Path:
-    path.write_bytes(data)
-    path.chmod(mode)
-    return path
-
-
-def test_a_secret_is_read(tmp_path: Path) -> None:
-    encoded = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-    assert load_secret(write(tmp_path / "a", encoded)) == SECRET
-    assert load_secret(write(tmp_path / "b", encoded + b"\n", 0o400)) == SECRET
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
-def test_a_secret_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    path = write(tmp_path / "a", b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", mode)
-    with pytest.raises(ConfigError, match="others can read it"):
-        load_secret(path)
-    assert stat.S_IMODE(os.stat(path).st_mode) == mode
-
-
-@pytest.mark.parametrize("data", [b"", b"AAEC", b"!" * 44, b"A" * 44, b"A" * 300, b"\xff" * 44])
-def test_what_is_no_secret_is_refused_without_repeating_it(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(ConfigError, match="not 32 octets in base64") as caught:
-        load_secret(write(tmp_path / "a", data))
-    assert "AAA" not in str(caught.value)
-
-
-def test_a_secret_that_is_missing_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"):
-        load_secret(tmp_path / "none")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from ledger.keyfiles import create_signer, create_submit_secret, load_submit_secret
+from ledger.keyfiles import create_signer, create_submit_secret
 from ledger.rules import PLAIN_LABEL
+from seclude.daemon.secretfile import load_submit_secret
 from seclude.ledger import seal_submission
 from seclude.tlog.checkpoint import Checkpoint
 from seclude.tlog.cosigned import open_signed

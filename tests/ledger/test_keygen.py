@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ledger.keyfiles import create_signer, load_signer, load_submit_secret
+from ledger.keyfiles import create_signer, load_signer
 from ledger.keygen import main
+from seclude.daemon.secretfile import load_submit_secret
 from seclude.errors import ConfigError
 from seclude.tlog.keys import COSIGNATURE_ED25519, ED25519, ML_DSA_44, generate_skey, parse_vkey
 

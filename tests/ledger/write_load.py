@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from ledger.keyfiles import load_submit_secret
 from ledger.rules import PLAIN_LABEL
+from seclude.daemon.secretfile import load_submit_secret
 from seclude.ledger import seal_submission
 from tests.ledger.ledger_rig import Connection
 

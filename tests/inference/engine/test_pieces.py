@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.engine.pieces import MAX_STOP, MAX_STOPS, Pieces
+from inference.engine.pieces import Pieces
+from seclude.chat import MAX_STOP, MAX_STOPS
 from seclude.errors import DecodeError
 
 # Few letters, so that stop strings and their beginnings come often; some of two, three and four octets.
