@@ -11,7 +11,7 @@ from typing import Final
 
 from seclude.errors import UsageError
 from seclude.tlog.merkle import HASH_BYTES, Frontier, Node, leaf_hash, node_hash
-from seclude.tlog.tiles import ENTRIES, TILE_WIDTH, TileReader, tile_path
+from seclude.tlog.tiles import ENTRIES, TILE_WIDTH, TileReader, serialize_entries, tile_path
 
 LEVEL_BITS: Final = 8  # a tile stands for a subtree of this height
 FULL: Final = TILE_WIDTH * HASH_BYTES
@@ -112,7 +112,7 @@ class _Growth:
         self.tiles: dict[Tile, bytes] = {}
 
     def add(self, entry: bytes) -> None:
-        self.bundle += len(entry).to_bytes(2) + entry
+        self.bundle += serialize_entries((entry,))
         self.size += 1
         if not self.size % TILE_WIDTH:
             self.tiles[Tile(ENTRIES, self.size // TILE_WIDTH - 1, TILE_WIDTH)] = bytes(self.bundle)
