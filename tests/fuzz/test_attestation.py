@@ -43,8 +43,8 @@ from seclude.attestation.judge import verify_evidence
 from seclude.attestation.policy import Policy, PolicyDocument, Production
 from seclude.attestation.policytext import parse_policy_document, render_policy_document
 from seclude.attestation.slots import Slots
-from seclude.errors import ConfigError, DecodeError, VerificationError
-from tests.fuzz.test_parsers import mutated
+from seclude.errors import ConfigError, VerificationError
+from tests.fuzz.damage import mutated, refuse_damage
 from tests.ledgers import NOBODYS
 
 EXECUTIONS: Final = 5_000
@@ -144,19 +144,7 @@ def cases(platform: SimulatedPlatform) -> Iterator[Case]:
 
 def test_only_a_refusal_comes_out_of_damaged_bytes(platform: SimulatedPlatform) -> None:
     for again, seeds in cases(platform):
-        rng = random.Random(again.__name__)
-        for seed in seeds:
-            again(seed)
-        refused = 0
-        for _ in range(EXECUTIONS):
-            data = mutated(seeds, rng)
-            try:
-                again(data)
-            except DecodeError:
-                refused += 1
-            except Exception as exc:
-                raise AssertionError(f"{again.__name__} raised {exc!r} on {data.hex()}") from exc
-        assert refused > EXECUTIONS // 200, again.__name__
+        refuse_damage(again, seeds, EXECUTIONS)
 
 
 def test_no_damage_to_evidence_passes(platform: SimulatedPlatform) -> None:

@@ -3,7 +3,6 @@
 Whatever the bytes, only a refusal of the right family comes out, and whatever is read can be written and read again.
 """
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -38,10 +37,10 @@ from seclude.ohttp.keyconfig import (
     serialize_request_header,
 )
 from seclude.wire import Reader, Writer
+from tests.fuzz.damage import refuse_damage
 
 EXECUTIONS = 20_000
 CALM = settings(max_examples=150, deadline=None, database=None, derandomize=True)
-EDGES = (0x00, 0x01, 0x3F, 0x40, 0x7F, 0x80, 0xBF, 0xC0, 0xFF)  # where varints and signs change
 
 LINE = (Field(b"content-type", b"application/json"), Field(b"date", b"Mon, 27 Jul 2009 12:28:53 GMT"))
 REQUEST = Request(b"POST", b"https", b"example.com", b"/v1/summarize", LINE, b"content" * 10, LINE[:1])
@@ -51,30 +50,6 @@ KEY = PrivateKey.from_bytes(KEM_X25519, bytes(range(32)))
 CONFIG = KeyConfig(1, KEM_X25519, KEY.public_key, (AES, CHACHA))
 P256 = KeyConfig(2, 0x0010, bytes(65), (AES,))
 UNKNOWN = Writer().vec16(b"\x03\xfe\xfe" + bytes(20)).getvalue()
-
-
-def mutated(seeds: list[bytes], rng: random.Random) -> bytes:
-    """Return one of the seeds after one to four changes, or now and then plain noise."""
-    if rng.random() < 0.02:
-        return rng.randbytes(rng.randrange(200))
-    data = bytearray(rng.choice(seeds))
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(data) + 1)
-        match rng.randrange(6):
-            case 0 if at < len(data):
-                data[at] ^= 1 << rng.randrange(8)
-            case 1 if at < len(data):
-                data[at] = rng.choice(EDGES)
-            case 2:
-                del data[at : at + rng.randint(1, 8)]
-            case 3:
-                data[at:at] = rng.randbytes(rng.randint(1, 8))
-            case 4:
-                other = rng.choice(seeds)
-                data[at:] = other[rng.randrange(len(other) + 1) :]
-            case _:
-                del data[at:]
-    return bytes(data)
 
 
 def again_request(data: bytes) -> None:
@@ -195,19 +170,7 @@ def test_only_a_refusal_comes_out_of_damaged_bytes(
     seeds: list[bytes],
     refusals: type[DecodeError] | tuple[type[Exception], ...],
 ) -> None:
-    rng = random.Random(again.__name__)
-    for seed in seeds:
-        again(seed)
-    refused = 0
-    for _ in range(EXECUTIONS):
-        data = mutated(seeds, rng)
-        try:
-            again(data)
-        except refusals:
-            refused += 1
-        except Exception as exc:
-            raise AssertionError(f"{again.__name__} raised {exc!r} on {data.hex()}") from exc
-    assert refused > EXECUTIONS // 200  # otherwise the mutations test nothing
+    refuse_damage(again, seeds, EXECUTIONS, refusals)
 
 
 TOKENS = st.from_regex(rb"[!#$%&'*+.^_`|~0-9a-z-]{1,20}", fullmatch=True)

@@ -21,7 +21,7 @@ from seclude.tlog.outline import Outline, make_outline
 from seclude.tlog.proof import LogProof, parse_log_proof, serialize_log_proof
 from seclude.tlog.quorum import parse_quorum
 from seclude.tlog.tiles import parse_entries, parse_tile_path, serialize_entries, tile_path
-from tests.fuzz.test_parsers import mutated
+from tests.fuzz.damage import mutated, refuse_damage
 from tests.tlog.logs import NOW, ORIGIN, Parties, tree_of
 
 EXECUTIONS: Final = 5_000
@@ -82,19 +82,7 @@ def cases() -> Iterator[Case]:
 
 def test_only_a_refusal_comes_out_of_damaged_bytes() -> None:
     for again, seeds in cases():
-        rng = random.Random(again.__name__)
-        for seed in seeds:
-            again(seed)
-        refused = 0
-        for _ in range(EXECUTIONS):
-            data = mutated(seeds, rng)
-            try:
-                again(data)
-            except DecodeError:
-                refused += 1
-            except Exception as exc:
-                raise AssertionError(f"{again.__name__} raised {exc!r} on {data.hex()}") from exc
-        assert refused > EXECUTIONS // 200, again.__name__
+        refuse_damage(again, seeds, EXECUTIONS)
 
 
 def test_no_damage_to_a_checkpoint_makes_another_believed() -> None:

@@ -58,6 +58,7 @@ from seclude.ohttp.keyconfig import serialize_request_header as header_bytes
 from seclude.ohttp.media import GATEWAY_PATH, OHTTP_REQ, OHTTP_RES
 from seclude.pool import parse_birth, parse_shared
 from tests.gateway.fakeledger import FakeLedger, Heard, client
+from tests.gateway.loopback import OnLoopback
 
 PERIOD = 600
 RELEASE = sha256(b"a release").hexdigest()
@@ -99,7 +100,7 @@ class Received:
 
 
 @dataclass
-class FakeWorker:
+class FakeWorker(OnLoopback):
     """A worker whose every answer can be set."""
 
     index: int = 0
@@ -126,61 +127,21 @@ class FakeWorker:
     """How many requests were abandoned by the gateway before the answer."""
     most: int = 0
     """The most requests that were here at once."""
-    port: int = 0
-    socket: str | None = None
-    """Path of a Unix socket, where it listens on one."""
     _here: int = 0
     _nonces: set[bytes] = field(default_factory=set)
     """Of joins for which this worker is the member."""
     _pending: dict[bytes, bytes] = field(default_factory=dict)
     """One-time keys by nonce, of joins for which it is the joiner."""
-    _server: asyncio.Server | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    @property
-    def address(self) -> str:
-        return f"unix:{self.socket}" if self.socket else f"http://127.0.0.1:{self.port}"
 
     def paths(self, path: str) -> list[Received]:
         """Return the requests for one path."""
         return [request for request in self.received if request.path == path]
-
-    async def start(self) -> None:
-        """Listen; on the same port again after a stop."""
-        if self.socket is not None:
-            self._server = await asyncio.start_unix_server(self._connected, self.socket)
-            return
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        """Go away as a process does that is killed."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def forget(self) -> None:
         """Lose what only memory held."""
         self.bundles.clear()
         self._nonces.clear()
         self._pending.clear()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                await self._serve(head, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
 
     async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")

@@ -8,13 +8,14 @@ from seclude.attestation.proofs import VOID, epoch_leaf, parse_proofs
 from seclude.daemon.tls import ClientCertificates, ClientTLS
 from seclude.errors import PeerError
 from seclude.ledger import EPOCH_LABEL, EpochSubmission, Path, open_submission, parse_epoch
+from tests.gateway.loopback import OnLoopback
 from tests.ledgers import LedgerHere
 
 SECRET = bytes(range(32))
 
 
 @dataclass
-class FakeLedger:
+class FakeLedger(OnLoopback):
     """Serves `/proofs` and takes epochs, as `seclude-ledger` does."""
 
     now: float
@@ -26,30 +27,9 @@ class FakeLedger:
     """Whether it says that it took an epoch, and shows nothing of it."""
     submitted: list[EpochSubmission] = field(default_factory=list)
     fetched: int = 0
-    port: int = 0
-    _server: asyncio.Server | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.here.publish(now=self.now)
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def start(self) -> None:
-        """Listen; on the same port again after a stop."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        """Go away as a process does that is killed."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def proofs(self) -> bytes:
         return self.here.proofs(self.now)
@@ -61,20 +41,6 @@ class FakeLedger:
     def shows(self, submission: EpochSubmission) -> bool:
         leaf = parse_proofs(self.proofs()).keys.outline.leaf(submission.epoch)
         return leaf == epoch_leaf(submission.core, submission.evidence)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                await self._serve(head, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
 
     async def _serve(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
