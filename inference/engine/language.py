@@ -1,14 +1,17 @@
 """Whether a text is English: the cue words and the rules of writing know no other language, and must not guess.
 
 Common words decide, counted against the common words of languages that share its letters. Words that two of the
-languages share (`in`, `die`, `me`) stand in neither list.
+languages share (`in`, `am`, `me`) are not counted for the others.
 """
 
 import re
 from collections.abc import Iterable
 from typing import Final
 
-_WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+from inference.engine.tongues import english, german, hindi, portuguese, spanish, turkish
+
+# The signs that make a vowel in Devanagari are no letters to `re`, and belong to their word all the same.
+_WORD: Final = re.compile(r"(?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f])+(?:'[^\W\d_]+)*")
 _TYPOGRAPHIC: Final = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 
 ENGLISH: Final = frozenset(
@@ -29,24 +32,18 @@ ENGLISH: Final = frozenset(
     tuesday wednesday thursday money car dog cat kids mom mum dad friend friends phone room book
     """.split()  # noqa: SIM905 (a list of words reads as one)
 )
-OTHERS: Final = frozenset(
-    """
-    der das und ist nicht ich du wir ihr sie ein eine einen einem einer mit auf für von zu den dem im uns euch mir mich
-    dich auch noch schon wenn aber oder kann habe hast hat haben sind bist war wie wer wann heute morgen ja nein bitte
-    danke mal nur sehr gut alle kein keine dann doch über nach beim zum zur
+_ELSEWHERE: Final = """
     le la les des du une et est pas je tu il elle nous vous ils elles que qui quoi pour dans avec sur mais ou où donc
     c'est j'ai t'as oui non merci demain aujourd'hui ce cette ça va bien très tout plus faire fait être avoir chez
-    el los las y es no yo tú él ella nosotros ellos para con por pero cuando donde quien como muy bien sí gracias
-    mañana hoy esta este eso está qué cómo más todo también hay una un del al se lo mi su
     il lo gli e è non io tu lui lei noi voi loro per con da ma quando dove chi come molto bene sì grazie domani oggi
     questo questa che di della sono ho hai ha abbiamo anche più tutto una nel sul ci
-    o os as e é não eu tu ele ela nós eles para com por mas quando onde quem como muito bem sim obrigado amanhã hoje
-    isso esta está que mais tudo também uma um da dos em
     het een en niet ik jij wij zij zijn maar ook nog als kan heb hebben voor met op aan van naar morgen vandaag dank
     och att det är inte jag vi som på för med av till har ska kan nej tack
     nie tak jest się na co jak ale czy mam masz dzisiaj jutro proszę dzięki
-    """.split()  # noqa: SIM905
-)
+"""  # French, Italian, Dutch, Swedish, Polish
+OTHERS: Final = frozenset(
+    " ".join((_ELSEWHERE, *(module.TONGUE.common for module in (german, hindi, portuguese, spanish, turkish)))).split()
+) - (ENGLISH | frozenset(english.TONGUE.common.split()))
 
 
 def plain(text: str) -> str:
