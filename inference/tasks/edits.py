@@ -7,7 +7,8 @@ straight apostrophes and quotation marks, whichever the draft has.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from inference.engine.language import plain
@@ -27,6 +28,16 @@ _TOKEN: Final = re.compile(r"\S+")
 _MARKS: Final = ".,!?;:)(\"'\u2026"
 _EMOTICON: Final = re.compile(r"[:;=8xX][-'^o]?[()\[\]DPpOo3/\\|*]+|<3+|\^_*\^|[oO]_[oO]|-_+-|:\w{2,20}:")
 _VERBATIM: Final = re.compile(r"[\d@#_\\/]|\w\.\w|[a-z][A-Z]|^--?\w")
+_WITH: Final = re.compile(r"(?:w/o?|b/c)[.,!?;:)]*", re.IGNORECASE)  # short for words, though a stroke stands in them
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Edit:
+    """One replacement, with the span of what it replaces."""
+
+    start: int
+    end: int
+    after: str
 
 
 class Draft:
@@ -38,18 +49,21 @@ class Draft:
 
     def apply(self, rule: Rule, pattern: re.Pattern[str], replace: Replace | str) -> None:
         """Replace every match outside protected spans. A callable that returns the match itself refuses."""
+        expand: Replace = (lambda match: match.expand(replace)) if isinstance(replace, str) else replace
+        found = pattern.finditer(plain(self.text))
+        self.edit(rule, (Edit(match.start(), match.end(), expand(match)) for match in found))
+
+    def edit(self, rule: Rule, edits: Iterable[Edit]) -> None:
+        """Make the edits, which come in order, but those that overlap protected spans or the edit before."""
         seen = plain(self.text)
         spans = _protected(seen)
         ends = [end for _, end in spans]
         pieces: list[str] = []
         last = 0
-        for match in pattern.finditer(seen):
-            start, end = match.span()
+        for edit in edits:
+            start, end, after = edit.start, edit.end, edit.after
             nearest = bisect_right(ends, start)
-            if nearest < len(spans) and spans[nearest][0] < end:
-                continue
-            after = match.expand(replace) if isinstance(replace, str) else replace(match)
-            if after == match.group():
+            if start < last or after == seen[start:end] or (nearest < len(spans) and spans[nearest][0] < end):
                 continue
             pieces += [self.text[last:start], after]
             last = end
@@ -76,7 +90,7 @@ def _protected(text: str) -> list[tuple[int, int]]:
         token = match.group()
         if _EMOTICON.fullmatch(token):
             spans.append(match.span())
-        elif _VERBATIM.search(token):
+        elif _VERBATIM.search(token) and not _WITH.fullmatch(token):
             start = match.start() + len(token) - len(token.lstrip(_MARKS))
             spans.append((start, max(start + 1, match.start() + len(token.rstrip(_MARKS)))))
     merged: list[tuple[int, int]] = []
@@ -91,6 +105,11 @@ def _protected(text: str) -> list[tuple[int, int]]:
 def like(before: str, after: str) -> str:
     """Return `after` with the capital that `before` starts with."""
     return after[:1].upper() + after[1:] if before[:1].isupper() else after
+
+
+def table(text: str) -> dict[str, str]:
+    """Read "before=after, before=after"."""
+    return {before: after for before, _, after in (item.partition("=") for item in " ".join(text.split()).split(", "))}
 
 
 def phrases(table: Mapping[str, str]) -> tuple[re.Pattern[str], Replace]:

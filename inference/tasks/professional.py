@@ -6,7 +6,8 @@ from typing import Final
 from inference.engine.language import ENGLISH
 from inference.tasks.edits import Draft, like, phrases
 from inference.tasks.proofread import capitalise, proofread, tidy
-from inference.tasks.words import ACRONYMS, RAISED, SLANG
+from inference.tasks.slang import SLANG
+from inference.tasks.words import ACRONYMS, RAISED
 
 _SLANG: Final = phrases(SLANG)
 _HAVE_GOTTA: Final = re.compile(r"(?:(?<='ve )|(?<=\bhave ))(?:gotta|got to)\b", re.IGNORECASE)

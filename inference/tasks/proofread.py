@@ -1,29 +1,33 @@
 """Proofreading by rules: slips that are wrong nearly everywhere. English alone; it changes no other word of the draft.
 
-It cannot see grammar or meaning, so most mistakes stay. Where a rule would often be wrong, the rule is not here.
+Short forms come first, so that no dictionary takes "tmrw" for a word that it is not; then spelling, grammar, and last
+marks and capitals. Rules cannot see meaning, so many mistakes stay. Where a rule would often be wrong, it is not here.
 """
 
 import re
 from typing import Final
 
+from inference.tasks import grammar, spelling
 from inference.tasks.edits import Draft, like, phrases
-from inference.tasks.words import ABBREVIATIONS, APOSTROPHES, DOUBLED, LOWER, NAMES, SHORTHAND, SPELLING
+from inference.tasks.slang import SHORTHAND
+from inference.tasks.words import ABBREVIATIONS, APOSTROPHES, DOUBLED, LOWER, NAMES, SPELLING
 
-_SHORTHAND: Final = phrases(SHORTHAND)
+_SHORT, _IN_FULL = phrases(SHORTHAND)
 _SPELLING: Final = phrases(SPELLING)
 _APOSTROPHES: Final = phrases(APOSTROPHES)
+_BECAUSE: Final = re.compile(r"(?<![\w'-])bc(?= (?:i|we|he|she|they|you|it|its|it's|i'm|im|the|my|of|there|that)\b)")
 _WE_ARE: Final = re.compile(r"\b([Ww]e|[Tt]hey|[Yy]ou) r\b(?!['.])")
 _LETS: Final = re.compile(
     r"(?:\A|(?<=[.!?,] )|(?<=\b[Oo]k )|(?<=\b[Ss]o ))[Ll]ets(?= (?!(?:me|you|us|him|her|them|it)\b)\w)"
 )
 _YOUR: Final = re.compile(r"\b([Yy])our(?= (?:welcome|right|late|wrong|kidding|joking)(?:[.!?,]|\Z))")
+_THAN: Final = re.compile(
+    r"\b((?:[Mm]ore|[Ll]ess) [a-z]{3,20}|(?:tall|bigg|cheap|nic|easi|earli|long|high|warm|cold|hott|hard|clos)er)"
+    r" then(?= (?:the|last|my|your|his|her|our|me|him|us|them|usual|ever|this|that)\b)"
+)
 _DOUBLED: Final = re.compile(rf"(?<![\w'-])({DOUBLED})[ \t]+(?=\1(?![\w'-]))", re.IGNORECASE)
 _CAPITAL_I: Final = re.compile(r"(?<![\w'.&/*-])i(?='(?:m|ll|ve|d)\b|[ \t]+\S|[,!?;]|\.?\Z)")
 _NAMES: Final = re.compile(rf"(?<![\w'-])(?:{NAMES})(?=s?(?![\w-]))")
-_AN: Final = re.compile(
-    r"(?<![\w'-])(?<!plan )(?<!option )(?<!group )(?<!team )a(?= (?!one\b|once\b|eu|ewe|ouija|oui)[aeio][a-z]{2,20}\b)"
-)
-_A: Final = re.compile(r"(?<![\w'-])an(?= [bcdgjkpqtvwyz][a-z]{2,20}\b)")
 _BEFORE_MARK: Final = re.compile(r"(?<=[\w)]) +(?=[,;!?](?:\s|\Z|[!?])|\.(?:\s|\Z))")
 _BEFORE_COMMA: Final = re.compile(r"(?<=[\w)]) +,(?=[A-Za-z])")
 _AFTER_COMMA: Final = re.compile(r"(?<=[a-z]),(?=[A-Za-z])")
@@ -36,15 +40,17 @@ LOOK_BACK: Final = 20  # characters before a sentence; the longest abbreviation
 
 def proofread(draft: Draft) -> None:
     """Apply all rules of this module."""
-    draft.apply("slang", *_SHORTHAND)
+    draft.apply("slang", _SHORT, _in_full)
+    draft.apply("slang", _BECAUSE, "because")
     draft.apply("slang", _WE_ARE, r"\1 are")
     draft.apply("spelling", *_SPELLING)
     draft.apply("contraction", *_APOSTROPHES)
     draft.apply("contraction", _LETS, lambda match: like(match.group(), "let's"))
     draft.apply("contraction", _YOUR, r"\1ou're")
+    spelling.correct(draft)
     draft.apply("doubled word", _DOUBLED, "")
-    draft.apply("article", _AN, "an")
-    draft.apply("article", _A, "a")
+    grammar.correct(draft)
+    draft.apply("grammar", _THAN, r"\1 than")
     draft.apply("capital", _CAPITAL_I, "I")
     draft.apply("capital", _NAMES, lambda match: match.group().capitalize())
     tidy(draft)
@@ -63,6 +69,13 @@ def tidy(draft: Draft) -> None:
 def capitalise(draft: Draft) -> None:
     """Begin sentences with capitals."""
     draft.apply("capital", _START, _capital)
+
+
+def _in_full(match: re.Match[str]) -> str:
+    """Write a short form out, unless its capitals say that it is a name ("Wat") or stands for other words ("RN")."""
+    short, before = match.group(), match.string[max(0, match.start() - LOOK_BACK) : match.start()].rstrip(" \"'(")
+    is_name = short[0].isupper() and not (match.start() == 0 or before.endswith((".", "!", "?", ",", "\n")))
+    return short if is_name or (short.isupper() and short.isalpha() and len(short) > 1) else _IN_FULL(match)
 
 
 def _once(marks: str) -> str:

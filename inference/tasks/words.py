@@ -5,17 +5,9 @@ Left out on purpose, since they may also be right: were, well, ill, its, your, w
 
 from typing import Final
 
+from inference.tasks.edits import table
 
-def _table(text: str) -> dict[str, str]:
-    """Read "before=after, before=after"."""
-    table = {}
-    for item in " ".join(text.split()).split(", "):
-        before, _, after = item.partition("=")
-        table[before] = after
-    return table
-
-
-SPELLING: Final = _table(
+SPELLING: Final = table(
     """
     teh=the, taht=that, adn=and, becuase=because, becasue=because, beacuse=because, recieve=receive, recieved=received,
     recieving=receiving, definately=definitely, definatly=definitely, defiantely=definitely, seperate=separate,
@@ -27,61 +19,38 @@ SPELLING: Final = _table(
     suprised=surprised, truely=truly, alot=a lot, arguement=argument, basicly=basically, begining=beginning,
     buisness=business, collegue=colleague, collegues=colleagues, comming=coming, commited=committed,
     completly=completely, concious=conscious, diffrent=different, dissapointed=disappointed, embarass=embarrass,
-    embarassing=embarrassing, existance=existence, familar=familiar, finaly=finally, foriegn=foreign,
-    greatful=grateful, guarentee=guarantee, happend=happened, immediatly=immediately, independant=independent,
-    intresting=interesting, knowlege=knowledge, libary=library, maintainance=maintenance, noticable=noticeable,
-    occassion=occasion, occasionaly=occasionally, peice=piece, posession=possession, prefered=preferred,
-    probaly=probably, probly=probably, realy=really, refered=referred, relevent=relevant, religous=religious,
-    remeber=remember, rember=remember, responsability=responsibility, rythm=rhythm, shedule=schedule,
-    scedule=schedule, sincerly=sincerely, speach=speech, sucess=success, succesful=successful,
-    successfull=successful, togather=together, tounge=tongue, unfortunatly=unfortunately, usualy=usually,
-    vaccum=vacuum, vehical=vehicle, visable=visible, wensday=Wednesday, wednsday=Wednesday, writting=writing,
-    acheive=achieve, accross=across, agian=again, apparantly=apparently, apreciate=appreciate,
-    appriciate=appreciate, availible=available, avaliable=available, oppurtunity=opportunity, thankyou=thank you,
-    should of=should have, could of=could have, would of=would have, must of=must have, might of=might have,
-    more then=more than, less then=less than, rather then=rather than, better then=better than
+    embarassing=embarrassing, existance=existence, familar=familiar, finaly=finally, foriegn=foreign, greatful=grateful,
+    guarentee=guarantee, happend=happened, immediatly=immediately, independant=independent, intresting=interesting,
+    knowlege=knowledge, libary=library, maintainance=maintenance, noticable=noticeable, occassion=occasion,
+    occasionaly=occasionally, peice=piece, posession=possession, prefered=preferred, probaly=probably, probly=probably,
+    realy=really, refered=referred, relevent=relevant, religous=religious, remeber=remember, rember=remember,
+    responsability=responsibility, rythm=rhythm, shedule=schedule, scedule=schedule, sincerly=sincerely, speach=speech,
+    sucess=success, succesful=successful, successfull=successful, togather=together, tounge=tongue,
+    unfortunatly=unfortunately, usualy=usually, vaccum=vacuum, vehical=vehicle, visable=visible, wensday=Wednesday,
+    wednsday=Wednesday, writting=writing, acheive=achieve, accross=across, agian=again, apparantly=apparently,
+    apreciate=appreciate, appriciate=appreciate, availible=available, avaliable=available, oppurtunity=opportunity,
+    thankyou=thank you, allready=already, payed=paid, febuary=February, tomoro=tomorrow, reschedual=reschedule,
+    its to late=it's too late, its to early=it's too early, its to much=it's too much, is it to late=is it too late,
+    is it to early=is it too early, i'd of=I'd have, you'd of=you'd have, he'd of=he'd have, she'd of=she'd have,
+    we'd of=we'd have, they'd of=they'd have
     """
 )
 
 # Without their apostrophes none of these is another English word that people write.
-APOSTROPHES: Final = _table(
+APOSTROPHES: Final = table(
     """
     dont=don't, doesnt=doesn't, didnt=didn't, cant=can't, wont=won't, isnt=isn't, arent=aren't, wasnt=wasn't,
-    werent=weren't, havent=haven't, hasnt=hasn't, hadnt=hadn't, couldnt=couldn't, wouldnt=wouldn't,
-    shouldnt=shouldn't, im=I'm, ive=I've, youre=you're, theyre=they're, weve=we've, youve=you've, theyve=they've,
-    thats=that's, whats=what's, heres=here's, theres=there's, youll=you'll, theyll=they'll, itll=it'll,
-    its been=it's been, its going=it's going, its not=it's not, its a=it's a, its the=it's the, its so=it's so,
-    its too=it's too, its ok=it's OK, its okay=it's okay, its gonna=it's gonna
-    """
-)
-
-# What people type to save time, where it has one meaning.
-SHORTHAND: Final = _table(
-    """
-    u=you, r u=are you, u r=you are, pls=please, plz=please, thx=thanks, thnx=thanks, tmrw=tomorrow, tmr=tomorrow,
-    tmw=tomorrow, ppl=people, cuz=because, coz=because, msg=message, abt=about, rn=right now,
-    ur welcome=you're welcome, ur right=you're right, ur going=you're going, ur coming=you're coming,
-    ur late=you're late, ur not=you're not, sry=sorry, srry=sorry, soz=sorry, np=no problem, nvm=never mind, tho=though,
-    ofc=of course, rly=really, smth=something, prolly=probably, tonite=tonight, wknd=weekend, bday=birthday,
-    appt=appointment, c u=see you, c ya=see you, cya=see you
-    """
-)
-
-# The rest of the chat's own words, for a draft that leaves the chat.
-SLANG: Final = _table(
-    """
-    gonna=going to, wanna=want to, gotta=have to, kinda=somewhat, sorta=somewhat, lemme=let me, gimme=give me,
-    gotcha=understood, yeah=yes, yep=yes, yup=yes, nope=no, nah=no, asap=as soon as possible,
-    fyi=for your information, btw=by the way, imo=in my opinion, imho=in my opinion, tbh=to be honest,
-    lmk=let me know, ty=thank you, thanks a bunch=thank you, thanks a lot=thank you, ngl=frankly, see ya=see you,
-    ttyl=talk to you later, brb=I will be right back, omw=I am on my way, gotta go=have to go, you guys=all of you,
-    a bunch of=several, no worries=no problem, 'cause=because, wfh=working from home, afaik=as far as I know,
-    iirc=if I remember correctly
+    werent=weren't, havent=haven't, hasnt=hasn't, hadnt=hadn't, couldnt=couldn't, wouldnt=wouldn't, shouldnt=shouldn't,
+    im=I'm, ive=I've, youre=you're, theyre=they're, weve=we've, youve=you've, theyve=they've, thats=that's,
+    whats=what's, heres=here's, theres=there's, youll=you'll, theyll=they'll, itll=it'll, whos=who's, wheres=where's,
+    hes=he's, shes=she's, theyd=they'd, youd=you'd, childrens=children's, its been=it's been, its going=it's going,
+    its not=it's not, its a=it's a, its the=it's the, its so=it's so, its too=it's too, its ok=it's OK,
+    its okay=it's okay, its gonna=it's gonna
     """
 )
 
 # Longer than what they say.
-WORDY: Final = _table(
+WORDY: Final = table(
     """
     in order to=to, so as to=to, due to the fact that=because, owing to the fact that=because, in the event that=if,
     at this point in time=now, at the present time=now, at the present moment=now, with regard to=about,
@@ -101,7 +70,7 @@ WORDY: Final = _table(
 # Words for which "a a" or "the the" is a slip; "that that", "had had" and "very very" are not.
 DOUBLED: Final = (
     "the a an to of in on at is are was were and or for with from by i you we they he she it my your our this will be "
-    "have can if as not me us but so"
+    "have can if as not me us but"
 ).replace(" ", "|")
 
 # Capitals within a sentence.

@@ -77,7 +77,7 @@ def exercise(worker: str, admin: str, birth: Birth) -> None:
     assert post(f"{worker}/pool/nonce", b"")
     config = parse_key_configs(core.key_configs)[0]
     summarize = encode(SummarizeRequest(messages=(Message(sender="A", text="At 9? We decided on Müller's, £20."),)))
-    rewrite = encode(RewriteRequest(text="i cant come tmrw", tone="proofread"))
+    rewrite = encode(RewriteRequest(text="i cant come tmrw, he dont know teh hospitel", tone="proofread"))
     for path, content, status in (
         (b"/v1/summarize", summarize, 200),
         (b"/v1/rewrite", rewrite, 200),
