@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MODEL := models/all-minilm-l6-v2/tokenizer.json
+LANGUAGE := models/smollm2-135m-instruct/tokenizer.json
+WITH := $(if $(LANGUAGE_MODEL),--language-model $(LANGUAGE_MODEL)) $(if $(SUMMARISER),--summariser $(SUMMARISER))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help demo up bench test check drills release-manifest lock clean
@@ -11,8 +13,8 @@ help: ## show this list
 demo: .venv/parties $(MODEL) ## summarise a real chat privately and show what every party saw
 	@$(BIN)/python deploy/demo.py
 
-up: .venv/parties $(MODEL) ## run all parties in the foreground until Ctrl-C
-	@$(BIN)/python deploy/local.py --workers 2 --state run
+up: .venv/parties $(MODEL) ## run all parties in the foreground until Ctrl-C (LANGUAGE_MODEL=DIR, SUMMARISER=DIR)
+	@$(BIN)/python deploy/local.py --workers 2 --state run $(WITH)
 
 bench: .venv/parties $(MODEL) ## what each hop costs: the price of privacy, as a table and as run/ladder.html
 	@mkdir -p run
@@ -27,8 +29,8 @@ check: .venv/dev $(MODEL)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-drills: .venv/dev .venv/tpm $(MODEL) ## the long runs: workers killed under load, measurements, other drawn examples
-	@$(BIN)/pytest -m drill --timeout 1800 -s
+drills: .venv/dev .venv/tpm $(MODEL) $(LANGUAGE) ## the long runs: workers killed under load, measurements, other drawn examples
+	@SECLUDE_LANGUAGE_MODEL=$(CURDIR)/models/smollm2-135m-instruct $(BIN)/pytest -m drill --timeout 1800 -s
 
 release-manifest: ## build the worker of this commit in build/release and print its digest (CONFIG=worker.toml)
 	@PYTHON="$(PYTHON)" sh deploy/release.sh $(CONFIG)
@@ -68,4 +70,8 @@ clean: ## remove everything that make made
 
 $(MODEL): .venv/parties
 	@$(BIN)/seclude-model install all-minilm-l6-v2 --dir models
+	@touch $@
+
+$(LANGUAGE): .venv/parties
+	@$(BIN)/seclude-model install smollm2-135m-instruct --dir models
 	@touch $@

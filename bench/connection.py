@@ -4,11 +4,13 @@ It parses with llhttp and keeps as little as it can, since what the generator ta
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Final, Protocol, cast
 
 import httptools
 
+from bench.hearing import Hearing
 from bench.workload import Check
 
 BROKEN_OFF: Final = "broken off"
@@ -39,6 +41,7 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_owner",
         "_parser",
+        "_take",
         "_transport",
         "busy",
         "check",
@@ -58,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._complete = False
         self.intended = self.sent = self.first = 0
         self.pieces: list[bytes] = []
+        """Of the body, unless whoever looks at it hears it as it comes."""
+        self._take: Callable[[bytes], None] = self.pieces.append
         self.check: Check | None = None
 
     @property
@@ -71,6 +76,7 @@ class Connection(asyncio.Protocol):
         self.busy, self.intended, self.check, self.first = True, intended, check, 0
         self._complete = False
         self.pieces.clear()
+        self._take = check.feed if isinstance(check, Hearing) else self.pieces.append
         self._transport.write(data)
         self.sent = monotonic_ns()
 
@@ -105,9 +111,9 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     def on_body(self, data: bytes) -> None:
-        """Keep what came (llhttp)."""
+        """Take what came (llhttp)."""
         if not self._complete:
-            self.pieces.append(data)
+            self._take(data)
 
     def on_message_complete(self) -> None:
         """Take note (llhttp). What is raised in here would pass for a malformed answer, so nothing more happens."""

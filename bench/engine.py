@@ -57,6 +57,12 @@ class Samples:
     busy: float = 0.0
     """The share of the window in which the busiest generator ran or waited for a core."""
     exhausted: bool = False
+    heard: "array[int]" = field(default_factory=lambda: array("q"))
+    """When each piece of text came, of streamed chats, from the intended start of its request; one after the other."""
+    counts: "array[int]" = field(default_factory=lambda: array("q"))
+    """How many of these each request of `latency` has; empty where nobody listened for any."""
+    written: float = 0.0
+    """Tokens that came within the window, whenever they were asked for."""
     changed: set[str] = field(default_factory=set)
     """Parties of which a process ended or started within the window, so that their CPU time is not known."""
 
@@ -68,6 +74,9 @@ class Samples:
         self.first.extend(other.first)
         self.done.extend(each + offset for each in other.done)
         self.lags.extend(other.lags)
+        self.heard.extend(other.heard)
+        self.counts.extend(other.counts)
+        self.written += other.written
         self.failed.update(other.failed)
         self.seconds += other.seconds
         self.dropped += other.dropped
@@ -185,10 +194,16 @@ def _merge_one(samples: Samples, report: Report, window: tuple[int, int], read: 
     intended, sent, first, done = (
         nanoseconds(column) for column in (report.intended, report.sent, report.first, report.done)
     )
+    heard, counts, tokens = (nanoseconds(column) for column in (report.heard, report.counts, report.tokens))
+    at = 0  # in `heard`
     for place, due in enumerate(intended):
+        texts = heard[at : at + counts[place]] if counts else heard
+        at += len(texts)
         kind, end = report.outcome[place], done[place]
         if not kind and read[0] <= end < read[1]:
             samples.completed += 1
+        if not kind and texts:
+            samples.written += tokens[place] * sum(read[0] <= each < read[1] for each in texts) / len(texts)
         if not kind and window[0] <= end < window[1]:
             samples.done.append(end - window[0])
         if not window[0] <= due < window[1]:
@@ -200,6 +215,9 @@ def _merge_one(samples: Samples, report: Report, window: tuple[int, int], read: 
         samples.latency.append(end - due)
         samples.service.append(end - sent[place])
         samples.first.append(first[place] - due)
+        if counts:
+            samples.counts.append(len(texts))
+            samples.heard.extend(each - due for each in texts)
     dropped = sum(window[0] <= due < window[1] for due in nanoseconds(report.dropped))
     samples.dropped += dropped
     samples.offered += dropped

@@ -19,6 +19,7 @@ import uvloop
 
 from bench.arrivals import SECOND, schedule, share
 from bench.connection import TIMED_OUT, Connection
+from bench.hearing import Hearing
 from bench.job import OVER, READY, REPORT, TICK, Job, Report
 from bench.timer import Timer
 from bench.workload import Check, build
@@ -34,6 +35,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.intended, self.sent, self.first, self.done = (array("q") for _ in range(4))
+        self.heard, self.counts, self.tokens = (array("q") for _ in range(3))
         self.outcome = array("B")
         self.kinds = [OK]
         self._later: list[tuple[int, Check, bytes]] = []
@@ -45,6 +47,10 @@ class Recorder:
         self.first.append(connection.first - start if connection.first else 0)
         self.done.append(done - start)
         self.outcome.append(self._index(kind))
+        heard = connection.check if isinstance(connection.check, Hearing) else None
+        self.heard.extend([] if heard is None else [each - start for each in heard.times])
+        self.counts.append(0 if heard is None else len(heard.times))
+        self.tokens.append(0 if heard is None else heard.tokens)
 
     def check_later(self, check: Check, body: bytes) -> None:
         """Look at the answer of the request that was added last, once the load is over."""
@@ -104,7 +110,7 @@ class Generator:
         """Make the load, from a moment of the monotonic clock on."""
         job = self._job
         self._start = start
-        self._end = start + round((job.warmup_seconds + job.seconds) * SECOND)
+        self._end = start + round((job.warmup_seconds + job.seconds + job.cooldown_seconds) * SECOND)
         self._timer.set(start)
         sweeping = asyncio.create_task(self._sweep())
         try:
@@ -257,6 +263,9 @@ class Generator:
             dropped=self._dropped.tobytes(),
             lags=self._lags.tobytes(),
             exhausted=self._exhausted,
+            heard=records.heard.tobytes(),
+            counts=records.counts.tobytes(),
+            tokens=records.tokens.tobytes(),
         )
 
 

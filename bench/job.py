@@ -20,7 +20,7 @@ REPORT: Final = "report"  # followed by the length of the MessagePack that comes
 class WorkloadSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """What the requests are."""
 
-    kind: Literal["opaque", "summarize", "encapsulated"]
+    kind: Literal["opaque", "plain", "encapsulated"]
     """Octets that look like an encapsulated request, the task in plain JSON, or the task encapsulated."""
     body_bytes: int = 1079
     """Of an opaque request: 1 KiB and what an encapsulation adds."""
@@ -31,6 +31,10 @@ class WorkloadSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Fill an encapsulated request up to its bucket, as a device does; an opaque one is as long as it is said to be."""
     streamed: bool = False
     """Ask for events; encapsulated, in chunks."""
+    model: str = ""
+    """Ask the language model of this name a question, streamed, in place of a summary."""
+    tokens: int = 0
+    """Of such an answer, at most."""
     inline: bool = False
     """Encapsulate when the request is due, and open the answer as soon as it is there, within the measured time."""
     check_every: int = 1
@@ -50,6 +54,8 @@ class Job(Struct, frozen=True, forbid_unknown_fields=True):
     """None for a closed loop, in which every connection is always busy."""
     index: int = 0
     generators: int = 1
+    cooldown_seconds: float = 0.0
+    """How long a closed loop goes on after the measured time, so that what began in it ends among others."""
     wait_seconds: float = 1.0
     """How long an arrival may wait for a connection before it counts as dropped."""
     timeout_seconds: float = 30.0
@@ -76,6 +82,12 @@ class Report(Struct, frozen=True):
     """How late the generator itself was, for each arrival of an open loop after the warm-up."""
     exhausted: bool = False
     """Whether the requests ran out before the time did."""
+    heard: bytes = b""
+    """When each piece of text came, of streamed chats; one request after the other."""
+    counts: bytes = b""
+    """How many of these each request has."""
+    tokens: bytes = b""
+    """How many tokens they are of."""
 
 
 def nanoseconds(data: bytes) -> "array[int]":

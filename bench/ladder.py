@@ -4,6 +4,8 @@ The same summaries, due at the same moments, go to the model directly, then with
 then post-quantum, then padded, then through the gateway, then through the relay, and last through a relay that mixes
 them. Everything runs on this machine, and the rungs take turns, each round from another one on, so that whatever else
 the machine does falls on all of them. The device's own cryptography is inside the measured time.
+
+With a language model, several people at once then stream chats on rungs of their own (`talking`).
 """
 
 import argparse
@@ -18,6 +20,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from bench import talking
 from bench.arrivals import SECOND, Arrivals
 from bench.engine import Books, Samples, Say, in_turn, run_load, together
 from bench.job import Job
@@ -40,6 +43,7 @@ QUICK: Final = (5, 1.8)  # rounds, and seconds of each load
 FULL: Final = (7, 8.0)
 EXAMPLE: Final = """examples:
   seclude-bench ladder --quick
+  seclude-bench ladder --quick --language-model models/smollm2-135m-instruct
   seclude-bench ladder --rounds 7 --json ladder.json --html ladder.html
 """
 
@@ -95,6 +99,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add("--seconds", type=positive, metavar="S", help=f"of each load (default: {FULL[1]:.0f})")
     add("--rate", type=positive, metavar="N", help="requests a second, Poisson (default: half of the path's ceiling)")
     add("--model", type=Path, default=MODEL, metavar="DIR", help=f"default: {MODEL}")
+    add("--language-model", type=Path, metavar="DIR", help="measure streamed chats as well, as `talk` does")
     add("--seed", type=int, default=1, metavar="N", help="of arrivals and texts (default: 1)")
     add_options(parser)
     parser.set_defaults(act=act)
@@ -103,11 +108,14 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def act(flags: argparse.Namespace) -> int:
     """Run the command."""
     need_model(flags.model)
+    if flags.language_model is not None:
+        talking.need_language_model(flags.language_model)
     rounds, seconds = QUICK if flags.quick else FULL
     rounds = rounds if flags.rounds is None else flags.rounds
     seconds = seconds if flags.seconds is None else flags.seconds
     tell = silent if flags.quiet else say
     rate, climbed, idle = asyncio.run(_climb(flags, rounds, seconds, tell))
+    chats = {} if flags.language_model is None else asyncio.run(talking.talk(_plan(flags), tell))
     rungs = [(rung.name, climbed[rung.name]) for rung in RUNGS]
     added = added_ms(answered(rungs[0][1], climbed[RELAY_RUNG]))
     before = rungs[[name for name, _ in rungs].index(XWING) - 1][1]
@@ -128,9 +136,18 @@ def act(flags: argparse.Namespace) -> int:
             *([median_of("X-Wing's CPU in the worker", xwing, "us", MAX_XWING_US)] if xwing else []),
             *([median_of(f"added by mixing, {MIXING_MILLISECONDS} ms", mixed, "ms")] if mixed else []),
             *(Figure(f"CPU of the {name} without load", spent, "ms/s") for name, spent in idle.items()),
+            *talking.figures(chats),
         ],
+        streams=talking.cases(chats),
+        skipped={} if chats else {"streamed chats": "no language model; name one with --language-model"},
     )
     return deliver(result, flags, {name: together(samples).latency for name, samples in rungs})
+
+
+def _plan(flags: argparse.Namespace) -> talking.Plan:
+    """Return how chats are measured: with rounds of their own, since answers take seconds."""
+    rounds, seconds = talking.QUICK if flags.quick else talking.FULL
+    return talking.Plan(flags.model, flags.language_model, rounds, seconds, seed=flags.seed)
 
 
 async def _climb(

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Final
 
-from bench import compare, hpke, idle, ladder, run, sidebyside, slow, stream
+from bench import compare, decoding, hpke, idle, ladder, run, sidebyside, slow, stream, talking
 from bench.engine import GeneratorError
+from bench.quality import command as quality
 from deploy.party import StackError
 from seclude.errors import Error
 
@@ -24,7 +25,7 @@ EXAMPLE: Final = """examples:
 
 Exit status: 0 measured, 1 not valid or a limit missed, 2 wrong usage or nothing to measure.
 """
-COMMANDS: Final = (run, ladder, stream, sidebyside, idle, slow, hpke, compare)
+COMMANDS: Final = (run, ladder, stream, talking, sidebyside, idle, slow, hpke, decoding, quality, compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from bench.plots import cpu_bars, in_order, ladder_cpu, ladder_latency, over_tim
 from bench.result import IN_ALL, Case, Figure, Result
 from bench.style import STYLE
 from bench.svg import number
-from bench.table import cell_rows, cpu_rows, settings, spread
+from bench.table import cell_rows, cpu_rows, settings, spread, stream_rows, token_rows
 
 TITLES: Final = {
     "run": "One load",
@@ -18,6 +18,8 @@ TITLES: Final = {
     "slow": "Slow clients",
     "hpke": "The price of encryption",
     "stream": "Streamed answers",
+    "talk": "Chats, streamed",
+    "decode": "The engine by itself",
 }
 FROM_START: Final = "Latency counts from the moment a request was meant to start."
 FROM_SENDING: Final = (
@@ -62,6 +64,8 @@ def _lead(result: Result) -> str:
             same = "The same small requests, on connections that stay open, through several proxies in turns."
             found = [f"{figure.value:.2f} times that of {figure.name.partition(' / ')[2]}" for figure in result.figures]
             return f"{same} The CPU time of ours is {_listed(found)}." if found else same
+        case "talk":
+            return "People who ask a language model at once, directly and through more and more of the path."
         case "idle":
             return (
                 "What the memory of a relay grows by when thousands of devices keep their connection and say nothing."
@@ -138,6 +142,16 @@ def _sections(result: Result) -> Iterator[str]:
             f"{number(max(max(case.over_time, default=0.0) for case in cases))} a second.",
             over_time(cases, kinds),
         )
+    if result.streams:
+        words = (
+            "Milliseconds to the first piece of text (TTFT), for each after it (TPOT), between two (ITL), to the end "
+            "(E2EL). Beyond the first rung pieces leave on a tick, so that the time between two is a multiple of it; "
+            "tokens a second are those of all people together."
+        )
+        yield _section(
+            "Several people at once, each with a streamed answer", words, _table(stream_rows(result.streams))
+        )
+        yield _section("CPU time of a token", "Microseconds, by party.", _table(token_rows(result.streams)))
     if result.figures:
         promised = any(figure.limit is not None for figure in result.figures)
         yield _section("Held against what was promised" if promised else "Also measured", "", _figures(result))

@@ -16,7 +16,7 @@ from msgspec import Struct
 from bench.engine import Samples, together
 from bench.histogram import MS, Latency, histogram, percentile, summarise
 from bench.machine import Machine, describe
-from bench.streaming import Answer, metrics
+from bench.streaming import answers_of, metrics
 from seclude.errors import ConfigError
 
 SCHEMA: Final = "seclude-bench/1"
@@ -70,6 +70,10 @@ class Case(Struct, frozen=True):
     invalid: str = ""
     """Why the figures say nothing about the target, where they do not."""
     note: str = ""
+    tokens_per_second: float = 0.0
+    """Of a language model, in all answers together."""
+    cpu_us_per_token: dict[str, float] = {}
+    """CPU microseconds for each of these, by party."""
 
     @property
     def answered_share(self) -> float:
@@ -110,11 +114,13 @@ class Result(Struct, frozen=True, kw_only=True):
     """One run of one command."""
 
     schema: Annotated[str, msgspec.Meta(pattern=r"^seclude-bench/1$")] = SCHEMA
-    kind: Literal["run", "ladder", "stream", "peers", "idle", "slow", "hpke"]
+    kind: Literal["run", "ladder", "stream", "peers", "idle", "slow", "hpke", "decode", "talk"]
     machine: Machine = msgspec.field(default_factory=describe)
     seed: int = 0
     config: Config = msgspec.field(default_factory=dict)
     cases: list[Case] = msgspec.field(default_factory=list)
+    streams: list[Case] = msgspec.field(default_factory=list)
+    """Chats that a language model answers piece by piece; a ladder has rungs of them as well."""
     steps: list[Step] = msgspec.field(default_factory=list)
     figures: list[Figure] = msgspec.field(default_factory=list)
     skipped: dict[str, str] = msgspec.field(default_factory=dict)
@@ -123,7 +129,7 @@ class Result(Struct, frozen=True, kw_only=True):
     @property
     def invalid(self) -> list[str]:
         """Why the result does not count, where it does not."""
-        return [f"{case.name}: {case.invalid}" for case in self.cases if case.invalid]
+        return [f"{case.name}: {case.invalid}" for case in (*self.cases, *self.streams) if case.invalid]
 
 
 def case_of(
@@ -138,7 +144,6 @@ def case_of(
     lag = percentile(sorted(samples.lags), 0.99) / MS if samples.lags else None
     latency = summarise(samples.latency)
     by_round = [_round(each) for each in rounds]
-    answers = [Answer((first,), done) for first, done in zip(samples.first, samples.latency, strict=True)]
     failures = samples.failed.total()
     seconds = samples.seconds
     return Case(
@@ -154,12 +159,16 @@ def case_of(
         cpu_us=cpu_us(samples),
         histogram=histogram(samples.latency),
         over_time=over_time(samples.done, seconds),
-        streaming=metrics(answers, seconds, failed=failures + samples.dropped, goodput=goodput),
+        streaming=metrics(answers_of(samples), seconds, failed=failures + samples.dropped, goodput=goodput),
         rounds=by_round,
         lag_p99_ms=lag,
         generator_busy=samples.busy,
         invalid=_loss(samples, by_round, max_failed) or _generator_bound(samples.busy, lag, latency),
         note=f"the prepared requests ran out after {seconds:.1f} s (see --supply)" if samples.exhausted else "",
+        tokens_per_second=samples.written / seconds if seconds else 0.0,
+        cpu_us_per_token={name: spent / 1000 / samples.written for name, spent in samples.cpu_ns.items()}
+        if samples.written
+        else {},
     )
 
 

@@ -12,10 +12,11 @@ kept every limit.
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from statistics import fmean, median, pstdev
 from typing import Final
 
+from bench.engine import Samples
 from bench.histogram import MS, percentile
 from seclude.errors import ConfigError
 
@@ -43,6 +44,16 @@ class Answer:
     def tpot(self) -> float | None:
         """Nanoseconds for each piece after the first; None where there is none."""
         return (self.done - self.pieces[0]) / (len(self.pieces) - 1) if len(self.pieces) > 1 else None
+
+
+def answers_of(samples: Samples) -> list[Answer]:
+    """Return when the pieces of each answer came; of one that was not heard as it came, when its first octet did."""
+    found, at = [], 0
+    counts = samples.counts or repeat(0, len(samples.latency))
+    for first, done, count in zip(samples.first, samples.latency, counts, strict=True):
+        found.append(Answer(samples.heard[at : at + count] or (first,), done))
+        at += count
+    return found
 
 
 def metrics(

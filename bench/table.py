@@ -1,9 +1,10 @@
 """A result as text for a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bench.result import IN_ALL, Case, Figure, Result
+from bench.streaming import NAMES
 
 
 def render(result: Result) -> str:
@@ -33,7 +34,9 @@ def _lines(result: Result) -> Iterator[str]:
         if any(case.cpu_us for case in result.cases):
             yield "CPU us per request"
             yield from grid(cpu_rows(result.cases))
-    for case in result.cases:
+    if result.streams:
+        yield from _streams(result.streams)
+    for case in (*result.cases, *result.streams):
         yield from _trouble(case)
     if result.steps:
         yield ""
@@ -77,6 +80,13 @@ def _lines(result: Result) -> Iterator[str]:
         yield f"invalid: {why}"
 
 
+def _streams(cases: Sequence[Case]) -> Iterator[str]:
+    yield from ("", "chats with the language model, streamed")
+    yield from grid(stream_rows(cases))
+    yield from ("", "CPU us per token")
+    yield from grid(token_rows(cases))
+
+
 def settings(result: Result) -> str:
     """Return what was asked for, in a line."""
     told = {name: value for name, value in result.config.items() if value not in (None, "", False)}
@@ -118,14 +128,40 @@ def _row(case: Case) -> tuple[str, ...]:
     )
 
 
-def cpu_rows(cases: Sequence[Case]) -> list[tuple[str, ...]]:
-    """Return a head of parties and a row for each case."""
-    parties = list(dict.fromkeys(party for case in cases for party in case.cpu_us))
+def stream_rows(cases: Sequence[Case]) -> list[tuple[str, ...]]:
+    """Return the head and a row for each case that was heard piece by piece: milliseconds, by their usual names."""
+    shares = [(kind, share) for kind in NAMES for share in ("median", "p99")]
+    head = ("", "tokens/s", *(f"{kind.upper()} {share.replace('median', 'p50')}" for kind, share in shares), "failed")
     rows = [
-        (case.name, *(f"{case.cpu_us[party]:.1f}" if party in case.cpu_us else "-" for party in parties))
+        (
+            case.name,
+            f"{case.tokens_per_second:.1f}",
+            *(_one(case.streaming.get(f"{share}_{kind}_ms")) for kind, share in shares),
+            str(sum(case.failed.values())),
+        )
         for case in cases
     ]
+    return [head, *rows]
+
+
+def cpu_rows(cases: Sequence[Case]) -> list[tuple[str, ...]]:
+    """Return a head of parties and a row for each case: CPU time of a request."""
+    return _by_party([(case.name, case.cpu_us) for case in cases])
+
+
+def token_rows(cases: Sequence[Case]) -> list[tuple[str, ...]]:
+    """Return a head of parties and a row for each case: CPU time of a token."""
+    return _by_party([(case.name, case.cpu_us_per_token) for case in cases])
+
+
+def _by_party(spent: Sequence[tuple[str, Mapping[str, float]]]) -> list[tuple[str, ...]]:
+    parties = list(dict.fromkeys(party for _, by_party in spent for party in by_party))
+    rows = [(name, *(_one(by_party.get(party)) for party in parties)) for name, by_party in spent]
     return [("", *parties), *rows]
+
+
+def _one(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _trouble(case: Case) -> Iterator[str]:

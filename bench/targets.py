@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from msgspec.structs import replace
 
 from bench.account import family, pin
+from bench.direct import AT_ONCE
 from bench.front import ORIGIN
 from bench.job import WorkloadSpec
 from bench.stub import key_config
@@ -19,6 +20,7 @@ from deploy.party import READY_SECONDS, Party, StackError, module
 from deploy.stack import Stack
 from seclude import hpke
 from seclude.attestation.slots import Slots
+from seclude.chat import CHAT_PATH
 from seclude.client.sdk import Client
 from seclude.client.trust import Trust, load_trust
 from seclude.errors import ConfigError
@@ -111,10 +113,12 @@ class WholePath:
 
 
 @asynccontextmanager
-async def whole_path(place: Place, model: Path, workers: int) -> AsyncIterator[WholePath]:
+async def whole_path(
+    place: Place, model: Path, workers: int, language_model: Path | None = None
+) -> AsyncIterator[WholePath]:
     """Relay, gateway and workers, with SIMULATED attestation; each can be asked alone."""
     # No request meets a ledger; four more processes, which sync their disks, would be measured with the path.
-    stack = Stack(place.folder / "stack", workers, model, PERIOD_SECONDS, ledger=False)
+    stack = Stack(place.folder / "stack", workers, model, PERIOD_SECONDS, language_model=language_model, ledger=False)
     try:
         await stack.start()
         assert stack.trust is not None
@@ -161,10 +165,32 @@ async def fronted_path(place: Place, *, chunk_bytes: int, tick_ms: float) -> Asy
 
 @asynccontextmanager
 async def direct_worker(place: Place, model: Path) -> AsyncIterator[Target]:
-    """A worker without encryption."""
+    """A worker without encryption, asked for summaries."""
     async with running(place, DIRECT, "bench.direct", "--model", str(model)) as party:
         url = f"http://{party.listen}{SUMMARIZE_PATH}"
-        yield Target(DIRECT, url, WorkloadSpec("summarize"), {WORKER: pid_of(party)})
+        yield Target(DIRECT, url, WorkloadSpec("plain"), {WORKER: pid_of(party)})
+
+
+@dataclass(frozen=True, slots=True)
+class Unprotected:
+    """A worker without encryption that is asked for chats."""
+
+    at_once: Target
+    """Whose tokens leave as they are made."""
+    paced: Target
+    """Whose tokens leave as those of a real worker do."""
+
+
+@asynccontextmanager
+async def direct_chats(place: Place, model: Path, language_model: Path) -> AsyncIterator[Unprotected]:
+    """A worker without encryption, with a language model."""
+    command = ["bench.direct", "--model", str(model), "--language-model", str(language_model)]
+    async with running(place, DIRECT, *command) as party:
+        at_once, paced = (
+            Target(DIRECT, f"http://{party.listen}{before}{CHAT_PATH}", WorkloadSpec("plain"), {WORKER: pid_of(party)})
+            for before in (AT_ONCE, "")
+        )
+        yield Unprotected(at_once, paced)
 
 
 def need_model(model: Path) -> None:

@@ -12,10 +12,13 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from bench.chats import chat
+from bench.hearing import Hearing, Shell
 from bench.job import WorkloadSpec
+from bench.questions import question
 from seclude import bhttp
+from seclude.chat import CHAT_PATH
 from seclude.errors import DecodeError, OpenError
-from seclude.ohttp.chunked import MAX_CHUNK, encapsulate_chunked
+from seclude.ohttp.chunked import MAX_CHUNK, ResponseOpener, encapsulate_chunked
 from seclude.ohttp.encapsulation import encapsulate_request
 from seclude.ohttp.keyconfig import KeyConfig, parse_key_config
 from seclude.ohttp.media import EVENT_STREAM, OHTTP_CHUNKED_REQ, OHTTP_REQ
@@ -46,10 +49,17 @@ def build(spec: WorkloadSpec, url: str, index: int, generators: int) -> Workload
     match spec.kind:
         case "opaque":
             return Opaque(spec, url)
-        case "summarize":
+        case "plain":
             return Plain(spec, url, index, generators)
         case "encapsulated":
             return Encapsulated(spec, url, index, generators)
+
+
+def asked(spec: WorkloadSpec, number: int) -> tuple[str, bytes]:
+    """Return path and content of one request inside."""
+    if spec.model:
+        return CHAT_PATH, question(spec.seed, number, spec.model, spec.tokens)
+    return SUMMARIZE_PATH, chat(spec.seed, number)
 
 
 def not_empty(body: bytes) -> str | None:
@@ -79,7 +89,7 @@ class Plain:
     """The task in plain JSON, as a worker without encryption would take it."""
 
     def __init__(self, spec: WorkloadSpec, url: str, index: int, generators: int) -> None:
-        self._seed = spec.seed
+        self._spec = spec
         self._number, self._step = index, generators
         self._head = partial(head_of, url, JSON, accept=EVENT_STREAM if spec.streamed else None)
 
@@ -88,17 +98,16 @@ class Plain:
 
     def request(self) -> tuple[bytes, Check]:
         """Return the next request."""
-        content = chat(self._seed, self._number)
+        _, content = asked(self._spec, self._number)
         self._number += self._step
-        return self._head(len(content)) + content, not_empty
+        return self._head(len(content)) + content, Hearing() if self._spec.model else not_empty
 
 
 class Encapsulated:
     """The task as a device sends it: Binary HTTP in a new HPKE context each time."""
 
     def __init__(self, spec: WorkloadSpec, url: str, index: int, generators: int) -> None:
-        self._seed, self._inline = spec.seed, spec.inline
-        self._padded, self._streamed = spec.padded, spec.streamed
+        self._spec = spec
         self._head = partial(head_of, url, OHTTP_CHUNKED_REQ if spec.streamed else OHTTP_REQ)
         self._origin = spec.origin.encode()
         self._config = parse_key_config(spec.key_config)
@@ -107,24 +116,25 @@ class Encapsulated:
 
     def prepare(self, count: int) -> None:
         """Encapsulate so many; they are sent in the order in which they were made."""
-        if not self._inline:
+        if not self._spec.inline:
             self._ready = [self._next() for _ in range(count)]
             self._ready.reverse()
 
     def request(self) -> tuple[bytes, Check]:
         """Return the next request."""
-        return self._next() if self._inline else self._ready.pop()
+        return self._next() if self._spec.inline else self._ready.pop()
 
     def _next(self) -> tuple[bytes, Check]:
-        content = chat(self._seed, self._number)
+        path, content = asked(self._spec, self._number)
         self._number += self._step
         fields = [bhttp.Field(b"content-type", JSON.encode()), bhttp.Field(b"date", formatdate(usegmt=True).encode())]
-        if self._streamed:
+        if self._spec.streamed:
             fields.append(bhttp.Field(b"accept", EVENT_STREAM.encode()))
-        inner = bhttp.Request(b"POST", b"https", self._origin, SUMMARIZE_PATH.encode(), tuple(fields), content)
+        inner = bhttp.Request(b"POST", b"https", self._origin, path.encode(), tuple(fields), content)
         message = bhttp.serialize_request(inner)
-        message = pad(message) if self._padded else message
-        body, check = (in_chunks if self._streamed else at_once)(self._config, message)
+        message = pad(message) if self._spec.padded else message
+        ask = spoken if self._spec.model else in_chunks if self._spec.streamed else at_once
+        body, check = ask(self._config, message)
         return self._head(len(body)) + body, check
 
 
@@ -136,10 +146,20 @@ def at_once(config: KeyConfig, message: bytes) -> tuple[bytes, Check]:
 
 def in_chunks(config: KeyConfig, message: bytes) -> tuple[bytes, Check]:
     """Encapsulate a request in chunks, and return what opens its answer."""
+    body, opener = _chunked(config, message)
+    return body, lambda answer: _look_into(lambda: b"".join([*opener.feed(answer), opener.finish()]))
+
+
+def spoken(config: KeyConfig, message: bytes) -> tuple[bytes, Hearing]:
+    """Encapsulate a request in chunks, and return what opens its answer as it comes."""
+    body, opener = _chunked(config, message)
+    return body, Hearing(Shell(opener.feed, opener.finish))
+
+
+def _chunked(config: KeyConfig, message: bytes) -> tuple[bytes, ResponseOpener]:
     sealer, opener = encapsulate_chunked(config)
     pieces = [message[at : at + MAX_CHUNK] for at in range(0, len(message), MAX_CHUNK)]
-    body = b"".join([*map(sealer.seal, pieces[:-1]), sealer.finish(pieces[-1])])
-    return body, lambda answer: _look_into(lambda: b"".join([*opener.feed(answer), opener.finish()]))
+    return b"".join([*map(sealer.seal, pieces[:-1]), sealer.finish(pieces[-1])]), opener
 
 
 def _look_into(opening: Callable[[], bytes]) -> str | None:

@@ -58,6 +58,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="size of the pool (default: 2)")
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="folder for keys, trust file and logs")
     parser.add_argument("--model", type=Path, default=Path("models/all-minilm-l6-v2"), metavar="DIR")
+    parser.add_argument("--language-model", type=Path, metavar="DIR", help="for chats, abstracts and tones")
+    parser.add_argument("--summariser", type=Path, metavar="DIR", help="for abstracts, instead of the language model")
     parser.add_argument("--relay", default="127.0.0.1:0", metavar="HOST:PORT", help="where devices connect")
     parser.add_argument("--period", type=int, default=PERIOD_SECONDS, metavar="SECONDS", help="length of an epoch")
     parser.add_argument(
@@ -76,14 +78,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         state=arguments.state,
         workers=arguments.workers,
         model=arguments.model,
+        language_model=arguments.language_model,
+        summariser=arguments.summariser,
         period_seconds=arguments.period,
         renew_requests=arguments.renew_requests,
         relay_listen=arguments.relay,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    if not (stack.model / "model.onnx").exists():
-        print(f"no model in {stack.model}; run: seclude-model install", file=sys.stderr)
-        return 2
+    for folder in (stack.model, stack.language_model, stack.summariser):
+        if folder is not None and not folder.is_dir():
+            print(f"no model in {folder}; run: seclude-model install", file=sys.stderr)
+            return 2
     status = 0
     try:
         asyncio.run(serve(stack))

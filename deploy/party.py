@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,14 +90,22 @@ class Party:
         """End the process gracefully, or by force after its drain limit."""
         if self.process is None or self.process.returncode is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
+        self._send(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self.process.wait()
         except TimeoutError:
-            self.process.kill()
+            self._send(signal.SIGKILL)
             await self.process.wait()
+
+    def _send(self, number: signal.Signals) -> None:
+        """Send a signal, if the process is there.
+
+        The methods for that would first take the status of one that has just ended, and asyncio would know of none.
+        """
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
 
 
 async def _read_line(descriptor: int, limit: float) -> bytes:

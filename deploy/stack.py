@@ -27,6 +27,7 @@ MAX_RESTART_SECONDS: Final = 5.0
 PERIOD_SECONDS: Final = 86_400  # the length of an epoch, unless --period says otherwise
 
 LOCKED_OCTETS: Final = 2 << 30  # what a worker asks for: half a GiB that is mapped, and 1 GiB for requests
+SLOTS_OCTETS: Final = 4 << 30  # more with a language model: its weights, and its slots, which are mapped whole
 CAP_IPC_LOCK: Final = 14  # capabilities(7)
 
 Wrap = Callable[[str, str], Awaitable[str]]
@@ -48,6 +49,10 @@ class Stack:
     period_seconds: int = PERIOD_SECONDS
     renew_requests: int | None = None
     """After how many a worker is started anew; None leaves it as it is."""
+    language_model: Path | None = None
+    """A decoder-only model, for chats, abstracts and tones; none of these without it."""
+    summariser: Path | None = None
+    """An encoder-decoder model, for abstracts."""
     relay_listen: str = "127.0.0.1:0"
     ledger: bool = True
     """Whether keys and software are logged, and devices ask for that."""
@@ -191,7 +196,7 @@ class Stack:
                 "",
                 render_policy_document(self.policy(), "measured.policy"),
                 "[launch]",
-                f'model = "{self.model.resolve()}"',
+                *self._model_lines(),
                 f'manifest = "{(self.state / "worker.manifest").resolve()}"',
                 "",
                 "[launch.attestation]",
@@ -201,9 +206,13 @@ class Stack:
             ]
         )
 
+    def _model_lines(self) -> list[str]:
+        folders = {"model": self.model, "language_model": self.language_model, "summariser": self.summariser}
+        return [f'{key} = "{folder.resolve()}"' for key, folder in folders.items() if folder is not None]
+
     def _memory_lines(self) -> list[str]:
         """Let workers lock their memory, unless the machine would not let them."""
-        if _may_lock_memory():
+        if _may_lock_memory(LOCKED_OCTETS + (0 if self.language_model is None else SLOTS_OCTETS)):
             return []
         self.say("workers do not lock their memory, since RLIMIT_MEMLOCK is low: it may be written to swap")
         return ["lock_memory = false"]
@@ -301,10 +310,10 @@ class Stack:
                 self.say(f"{self.state} cannot be written: {exc.strerror}")
 
 
-def _may_lock_memory() -> bool:
+def _may_lock_memory(octets: int) -> bool:
     """Say whether a program that is started here may lock as much memory as a worker does (mlockall(2))."""
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    enough = limit == resource.RLIM_INFINITY or limit >= LOCKED_OCTETS
+    enough = limit == resource.RLIM_INFINITY or limit >= octets
     return enough or bool(_capabilities() >> CAP_IPC_LOCK & 1)
 
 

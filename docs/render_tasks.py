@@ -12,7 +12,7 @@ HEAD: Final = """# Tasks
 What a device asks a worker, inside the encapsulation: `POST` with `content-type: application/json`. Unknown fields are
 refused. Errors are `application/problem+json` (RFC 9457): 400 for what does not fit the schema (the detail names the
 path, never the content), 404, 405, 413, 415, 409 for a request that was opened before, 501 for what needs a language
-model, 503 when a limit is reached.
+model, 503 when a limit is reached. Chats with a language model are in [proxy.md](proxy.md#inside-the-encapsulation).
 
 This page is made from `seclude/tasks.py` by `docs/render_tasks.py`; a test compares the two.
 """
@@ -20,7 +20,7 @@ This page is made from `seclude/tasks.py` by `docs/render_tasks.py`; a test comp
 SECTIONS: Final = (
     (
         f"`POST {tasks.SUMMARIZE_PATH}`",
-        (tasks.SummarizeRequest, tasks.Message, tasks.SummarizeResponse, tasks.Highlight),
+        (tasks.SummarizeRequest, tasks.Message, tasks.SummarizeResponse, tasks.Highlight, tasks.Sentence),
     ),
     (f"`POST {tasks.REWRITE_PATH}`", (tasks.RewriteRequest, tasks.RewriteResponse, tasks.Change)),
     ("Errors", (tasks.Problem,)),

@@ -2,16 +2,18 @@
 
     task(request) -> Response            decided and whole
     task(request) -> Events              accepted; `produce` makes them, on the task's thread
+    task(request) -> Spoken              accepted; `respond` makes it on the event loop, beside others (`spoken.py`)
 
 Whatever goes wrong with a request that was opened is an answer too, sealed to the one who asked, and says nothing of
 what was found but its kind.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
+from http import HTTPStatus
 from typing import Final
 
 from inference.runner import GivenUpError
@@ -19,7 +21,7 @@ from seclude import bhttp
 from seclude.daemon.problems import answer_for
 from seclude.errors import DateError, DecodeError, Error
 from seclude.ohttp.media import EVENT_STREAM, PROBLEM
-from seclude.tasks import ERROR_EVENT
+from seclude.tasks import ERROR_EVENT, JSON, Problem, encode
 
 DATE_WINDOW_SECONDS: Final = 300  # clocks of phones are seldom five minutes off; replays are refused by the exact set
 EVENTS_FIELDS: Final = (
@@ -38,12 +40,21 @@ class Events:
     produce: Callable[[Emit], None]
 
 
-Task = Callable[[bhttp.Request], bhttp.Response | Events]
+@dataclass(frozen=True, slots=True, repr=False)
+class Spoken:
+    """An answer that is made on the event loop, by models that serve several requests at once."""
+
+    respond: Callable[[], Awaitable[bhttp.Response | AsyncGenerator[bytes, None]]]
+    """Gives the answer, whole or as events; what is raised before the first of them is the answer."""
 
 
-def run_task(
-    parse: Callable[[], bhttp.Request], failure: Error | None, task: Task, now: float
-) -> bhttp.Response | Events:
+Answer = bhttp.Response | Events | Spoken
+Task = Callable[[bhttp.Request], Answer]
+Decides = Callable[[bhttp.Request], bhttp.Response | Events]
+"""A task that never speaks."""
+
+
+def run_task(parse: Callable[[], bhttp.Request], failure: Error | None, task: Task, now: float) -> Answer:
     """Return what the task gives for an opened request, or the problem with it."""
     if failure is not None:
         return problem(failure, now)
@@ -74,9 +85,9 @@ def produce(events: Events, emit: Emit, now: float) -> None:
         emit(event(ERROR_EVENT, problem(exc, now).content))
 
 
-def event(name: str, data: bytes) -> bytes:
+def event(name: str | None, data: bytes) -> bytes:
     """Write one event (HTML, section 9.2); `data` must have no line break, as JSON has none."""
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+    return (b"" if name is None else b"event: %b\n" % name.encode()) + b"data: %b\n\n" % data
 
 
 def check_date(fields: tuple[bhttp.Field, ...], now: float) -> None:
@@ -93,6 +104,20 @@ def check_date(fields: tuple[bhttp.Field, ...], now: float) -> None:
         sent = sent.replace(tzinfo=UTC)
     if abs(sent.timestamp() - now) > DATE_WINDOW_SECONDS:
         raise DateError("date outside the window")
+
+
+def reply(content: bytes) -> bhttp.Response:
+    """Return what was asked for, as JSON."""
+    return bhttp.Response(200, (bhttp.Field(b"content-type", JSON.encode()),), content)
+
+
+def refuse(status: int, detail: str | None = None, fields: tuple[bhttp.Field, ...] = ()) -> bhttp.Response:
+    """Return a problem document (RFC 9457) with a task's own words, which name what it expects and show nothing.
+
+    Its title is the status's, since its type is about:blank.
+    """
+    content = encode(Problem(status=status, title=HTTPStatus(status).phrase, detail=detail))
+    return bhttp.Response(status, (bhttp.Field(b"content-type", PROBLEM.encode()), *fields), content)
 
 
 def problem(exc: Exception, now: float) -> bhttp.Response:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from inference.answer import Events, Task, produce, run_task
+from inference.answer import Events, Spoken, Task, produce, run_task
 from inference.pace import Line
+from inference.runner import Runner
 from inference.scrub import bare
+from inference.spoken import speak
 from seclude import bhttp
 from seclude.bhttp_stream import RequestReader
 from seclude.errors import BusyError, Error, PeerError
@@ -75,13 +77,32 @@ class Opening:
                 self.failure = bare(exc)
 
 
-def answer_chunked(opened: OpenedChunks, task: Task, now: float, line: Line) -> list[bytes]:
-    """Run the task for an opened request; return the encapsulated answer, or nothing where events went to the line."""
+async def respond_chunked(opened: OpenedChunks, task: Task, now: float, runner: Runner, line: Line) -> list[bytes]:
+    """Return the encapsulated answer to an opened request, or nothing where events went to the line.
+
+    It is decided on a thread, and spoken on the loop if need be.
+    """
+    answer = await runner.run(answer_chunked, opened, task, now, line)
+    if not isinstance(answer, Spoken):
+        return answer
+    whole = await speak(answer, line, now)
+    return [] if whole is None else seal_chunks(opened, whole)
+
+
+def answer_chunked(opened: OpenedChunks, task: Task, now: float, line: Line) -> list[bytes] | Spoken:
+    """Run the task for an opened request; return the encapsulated answer, nothing for events, or what makes either."""
     answer = run_task(opened.parse, opened.failure, task, now)
+    if isinstance(answer, Spoken):
+        return answer
     if isinstance(answer, Events):
         line.begin()
         produce(answer, line.put, now)
         return []
+    return seal_chunks(opened, answer)
+
+
+def seal_chunks(opened: OpenedChunks, answer: bhttp.Response) -> list[bytes]:
+    """Return an answer that is whole, encapsulated in its bucket."""
     message = pad(bhttp.serialize_response(answer))
     pieces = [message[at : at + MAX_CHUNK] for at in range(0, len(message), MAX_CHUNK)]
     return [*map(opened.sealer.seal, pieces[:-1]), opened.sealer.finish(pieces[-1])]

@@ -5,7 +5,8 @@ changed word is other software to every device. `[launch]` says only where thing
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
@@ -18,6 +19,38 @@ from seclude.ohttp.chunked import MAX_CHUNK
 
 if TYPE_CHECKING:
     from inference.pace import Pace
+
+MODEL: Final = "model"
+LANGUAGE: Final = "language"
+SUMMARISER: Final = "summariser"
+
+
+class LanguageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a language model serves several at once; it plays no part where none is installed."""
+
+    slots: (
+        Annotated[int, msgspec.Meta(ge=1, le=64, description="requests that write at once; null: four for each core")]
+        | None
+    ) = None  # steps of eight cost little more than steps of one; beyond, everybody's tokens come more slowly
+    context: Annotated[
+        int, msgspec.Meta(ge=256, le=1 << 17, description="tokens of a slot, if the model was taught with as many")
+    ] = 4096  # a chat of a hundred messages and its answer; what is not used of it takes no memory
+    threads: (
+        Annotated[int, msgspec.Meta(ge=1, le=64, description="of the engine; null: a core less than there are")] | None
+    ) = None  # the core that is left is for encapsulation, encoder and event loop
+    waiting: Annotated[int, msgspec.Meta(ge=0, le=1024, description="requests in line for a slot, at most")] = 16
+    wait_seconds: Annotated[
+        float, msgspec.Meta(gt=0, le=60, description="who would wait longer for a slot is refused at once, with 503")
+    ] = 3.0  # so that the line is gone soon after too many came at once
+    most_tokens: Annotated[
+        int, msgspec.Meta(ge=1, le=1024, description="of one answer, whatever a device asks for")
+    ] = 1024  # a page and a half, and a slot is free again; the engine's own limit
+
+
+class SummariserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a summariser works; it plays no part where none is installed."""
+
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # of one request's run; `tasks_at_once` of them run at once
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +74,8 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tick_milliseconds: Annotated[
         int, msgspec.Meta(ge=1, le=10_000, description="between two of them; hops give up after 30 seconds of silence")
     ] = 50
+    language: LanguageSettings = LanguageSettings()
+    summariser: SummariserSettings = SummariserSettings()
     lock_memory: bool = True  # so that no word of a request is written to swap; it needs leave of the machine
 
     def canonical(self) -> bytes:
@@ -87,10 +122,18 @@ class Launch(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Where things are on this machine; none of it can change what the worker does."""
 
     model: Annotated[str, msgspec.Meta(description="folder with model.onnx and tokenizer.json")]
+    language_model: Annotated[str, msgspec.Meta(description="folder of a decoder-only model")] | None = None
+    summariser: Annotated[str, msgspec.Meta(description="folder of an encoder-decoder model")] | None = None
     manifest: Annotated[str, msgspec.Meta(description="the manifest that this worker must match to start")]
     attestation: Attestation
     listen: str = "127.0.0.1:0"
     admin: str = "127.0.0.1:0"
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Return where each model lies, by the word that its files' names begin with in the manifest."""
+        places = {MODEL: self.model, LANGUAGE: self.language_model, SUMMARISER: self.summariser}
+        return {word: Path(place) for word, place in places.items() if place is not None}
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

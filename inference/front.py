@@ -8,15 +8,15 @@ believe are answered with 422, and so is an epoch whose time it is not: the faul
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
+from contextlib import aclosing
 from typing import Final
 
-from inference.answer import Task
-from inference.chunked import OpenedChunks, Opening, answer_chunked
+from inference.answer import Task, problem
+from inference.chunked import OpenedChunks, Opening, respond_chunked, seal_chunks
 from inference.join import MAX_JOIN_KEYS, MAX_JOIN_REQUEST, Joiner, Member
 from inference.keyring import Keyring
 from inference.lifetime import Lifetime
-from inference.open import Opened, answer_request, open_request
+from inference.open import Opened, open_request, respond
 from inference.pace import Line, Pace, paced
 from inference.runner import Runner
 from seclude.attestation.bundle import MAX_PROOFS
@@ -140,22 +140,24 @@ class Front:
         if request.media_type != OHTTP_REQ:
             raise MediaTypeError("not of Oblivious HTTP")
         opened = self._open(await request.body.read())
-        return Response(200, OHTTP_RES, await self._runner.run(answer_request, opened, self._task, self._clock()))
+        return Response(200, OHTTP_RES, await respond(opened, self._task, self._clock(), self._runner))
 
-    def _answer(self, opened: OpenedChunks) -> AsyncGenerator[bytes, None]:
-        if opened.failure is None:
-            try:
-                self._runner.require_room()  # while the rest of the request was on its way, others may have taken it
-            except BusyError as exc:
-                opened = replace(opened, failure=exc)
-        line, now = Line(), self._clock()
+    async def _answer(self, opened: OpenedChunks) -> AsyncGenerator[bytes, None]:
+        """Yield the answer; nothing is begun for a device that went away before it was asked for."""
+        line, now, failure = Line(), self._clock(), opened.failure
         job: asyncio.Future[list[bytes]]
-        if opened.failure is None:
-            job = asyncio.ensure_future(self._runner.run(answer_chunked, opened, self._task, now, line))
+        try:
+            self._runner.require_room()  # while the rest of the request was on its way, others may have taken it
+        except BusyError as exc:
+            failure = failure or exc
+        if failure is None:
+            job = asyncio.ensure_future(respond_chunked(opened, self._task, now, self._runner, line))
         else:
             job = asyncio.get_running_loop().create_future()
-            job.set_result(answer_chunked(opened, self._task, now, line))
-        return paced(line, job, opened.sealer, self._pace)
+            job.set_result(seal_chunks(opened, problem(failure, now)))
+        async with aclosing(paced(line, job, opened.sealer, self._pace)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def _open_chunks(self, request: Request) -> OpenedChunks:
         """Open a request as it comes; one that is refused is read no further."""

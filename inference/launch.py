@@ -14,19 +14,18 @@ A module that the manifest does not have, and that is not in the way of one that
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, PathFinder
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from inference.config import WorkerConfig
+from inference.config import LANGUAGE, MODEL, SUMMARISER, WorkerConfig
 from inference.loaded import Root, package_roots, starts_code
 from inference.manifest import CONFIG, hash_file, load_manifest
 from seclude.errors import ConfigError
 from seclude.manifest import Entry, Manifest, compare
 
 SYSTEM: Final = "system"
-MODEL: Final = "model"
 APP: Final = "app"
 SUFFIXES: Final = sorted((*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES), key=len, reverse=True)
 UNASKED: Final = ("sitecustomize", "usercustomize")  # modules that `site` imports wherever it finds them
@@ -37,15 +36,18 @@ def measure_launch(config: WorkerConfig) -> bytes:
     measured = config.measured.canonical()
     entry = Entry(CONFIG, 0o644, len(measured), hashlib.sha256(measured).digest())
     expected = load_manifest(Path(config.launch.manifest))
-    check_launch(expected, entry, Path(config.launch.model))
+    check_launch(expected, entry, config.launch.folders)
     return expected.digest
 
 
-def check_launch(expected: Manifest, measured_config: Entry, model_dir: Path) -> None:
-    """Raise `ConfigError` unless every file of the manifest is as it says, and no other would run at the start."""
+def check_launch(expected: Manifest, measured_config: Entry, models: Mapping[str, Path]) -> None:
+    """Raise `ConfigError` unless every file of the manifest is as it says, and no other would run at the start.
+
+    `models` are the models' folders by the word that stands for each in a name.
+    """
     found: list[Entry] = []
     files: set[Path] = set()
-    places, folders = _places(model_dir), _import_folders()
+    places, folders = _places(models), _import_folders()
     for entry in expected.entries:
         if entry.path == CONFIG:
             found.append(measured_config)
@@ -59,10 +61,10 @@ def check_launch(expected: Manifest, measured_config: Entry, model_dir: Path) ->
         raise ConfigError(f"this machine does not hold the software of the manifest: {'; '.join(differences)}")
 
 
-def _places(model_dir: Path) -> list[Root]:
+def _places(models: Mapping[str, Path]) -> list[Root]:
     """Return the folders that names may lie in, with the word that stands for each in a name."""
     apps = [(Path(entry).resolve(), APP) for entry in sys.path if entry]
-    return [*package_roots(), *apps, (model_dir, MODEL), (Path("/"), SYSTEM)]
+    return [*package_roots(), *apps, *((folder, word) for word, folder in models.items()), (Path("/"), SYSTEM)]
 
 
 def _locate(name: str, places: list[Root]) -> Path | None:
@@ -71,18 +73,18 @@ def _locate(name: str, places: list[Root]) -> Path | None:
     if ".." in path.parts or str(path) != name:  # also "app//etc/x", where what is joined is an absolute path
         raise ConfigError(f"{name!a} leads out of its folder")
     for folder, word in places:
-        file = _file(folder, name.removeprefix(f"{word}/"), name) if name.startswith(f"{word}/") else None
+        file = _file(folder, word, name) if name.startswith(f"{word}/") else None
         if file is not None:
             return file
     return None
 
 
-def _file(folder: Path, rest: str, name: str) -> Path | None:
+def _file(folder: Path, word: str, name: str) -> Path | None:
     """Return the file below a folder, if it is one; a link on the way to it is refused."""
-    place = folder / rest
+    place = folder / name.removeprefix(f"{word}/")
     if not place.is_file():
         return None
-    if name.startswith(f"{MODEL}/"):
+    if word in (MODEL, LANGUAGE, SUMMARISER):
         return place.resolve()  # a model is known by its content, wherever it lies
     if place.resolve() != place:
         raise ConfigError(f"{name} is a symbolic link, or lies behind one; put the file itself in its place")

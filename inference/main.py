@@ -1,6 +1,7 @@
 """`seclude-worker`: alone holds the keys, opens requests, runs the models, keeps nothing (`worker.py`)."""
 
 import argparse
+import asyncio
 import base64
 import sys
 import time
@@ -16,6 +17,7 @@ from seclude.daemon.command import CHECK_CONFIG, Command, show
 from seclude.daemon.lifecycle import run
 from seclude.daemon.log import Log
 from seclude.errors import ConfigError
+from seclude.manifest import Manifest, render_manifest
 
 MANIFEST: Final = "manifest"
 SIMULATE: Final = "simulate-platform"
@@ -76,14 +78,18 @@ def _serve(flags: argparse.Namespace, config: WorkerConfig) -> int:
 
 def _manifest(out: Path | None, config: WorkerConfig) -> int:
     """Print or write the manifest of exactly what `serve` would run."""
-    from inference.warmup import load_tasks
+    from inference.warmup import at_work
     from inference.watch import collect_and_watch
-    from seclude.manifest import render_manifest
 
     import_module("inference.worker")  # what the manifest is of
-    load_tasks(Path(config.launch.model), config.measured.model_threads)
-    manifest, watch = collect_and_watch(config.measured.canonical(), Path(config.launch.model))
-    watch.close()
+
+    async def measure() -> Manifest:
+        async with at_work(config.launch.folders, config.measured):
+            manifest, watch = collect_and_watch(config.measured.canonical(), config.launch.folders)
+        watch.close()
+        return manifest
+
+    manifest = asyncio.run(measure())
     text = render_manifest(manifest)
     if out is None:
         print(text, end="")

@@ -1,7 +1,7 @@
 """The worker's manifest: every file that made this process what it is, with its SHA-256 (`seclude/manifest.py`).
 
 It lists the source or shared object of each imported module, each file that is mapped executable or private (the
-interpreter, the C library, every shared object), the model's files, the `.pth` files whose lines the interpreter runs
+interpreter, the C library, every shared object), the models' files, the `.pth` files whose lines the interpreter runs
 at its start, and one entry for the measured configuration. The digest over its encoding is the worker's measurement.
 Data that a package opens when it first needs it is not in the list; neither is the kernel.
 
@@ -12,6 +12,7 @@ Bytecode would be a second source for the same module, so only sources count: th
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -42,12 +43,18 @@ def load_manifest(path: Path) -> Manifest:
         raise ConfigError(f"{path} is no manifest") from None
 
 
-def collect(measured_config: bytes, model_dir: Path) -> LocatedManifest:
-    """Return the manifest of this process, its model and its measured configuration; raises `ConfigError`."""
+def collect(measured_config: bytes, models: Mapping[str, Path]) -> LocatedManifest:
+    """Return the manifest of this process, its models and its measured configuration; raises `ConfigError`.
+
+    `models` are the models' folders by the word that the names of their files begin with.
+    """
     check_interpreter()
-    files = {f"model/{file.relative_to(model_dir).as_posix()}": file.resolve() for file in _files_below(model_dir)}
-    if not files:
-        raise ConfigError(f"there is no model in {model_dir}; install one with seclude-model")
+    files: dict[str, Path] = {}
+    for word, folder in models.items():
+        found = {f"{word}/{file.relative_to(folder).as_posix()}": file.resolve() for file in _files_below(folder)}
+        if not found:
+            raise ConfigError(f"there is no model in {folder}; install one with seclude-model")
+        files |= found
     for name, file in loaded_files():
         if files.setdefault(name, file) != file:
             raise ConfigError(f"two files would both be {name} in the manifest")

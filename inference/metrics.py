@@ -4,15 +4,18 @@ The gateway's polls and the messages of a join are not counted as requests: they
 what people wait for. Every number of a request leaves as the bound of its bucket.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from inference.answer import Emit, Events, Task
+from inference.answer import Answer, Emit, Events, Spoken, Task
+from inference.tasks.language import Tally
 from seclude import bhttp
 from seclude.daemon.messages import Handler, Request, Response, Streamed
 from seclude.daemon.metrics import SECONDS, Metrics, round_up
@@ -44,24 +47,35 @@ class WorkerMetrics(Metrics):
         gauge = Gauge("seclude_worker_epochs", "Epochs whose keys are held", registry=self.registry)
         gauge.set_function(epochs)
 
+    def watch_language(self, tally: Tally, slots: int) -> None:
+        """Show how much a language model has to do, and what it has done."""
+        self.gauge("language_slots", "Requests that the language model can serve at once", lambda: slots)
+        self.gauge("language_slots_used", "Those that it serves", lambda: min(tally.running, slots))
+        self.gauge("language_waiting", "Requests in line for a slot", lambda: max(0, tally.running - slots))
+        self.registry.register(_Tallied(self.name("language"), tally))
+
     def opened(self, result: str, seconds: float) -> None:
         """Count one attempt to open a request; `result` is one of RESULTS."""
         self._opened.labels(result).inc()
         self._hpke_seconds.observe(round_up(HPKE_SECONDS, seconds))
 
     def timing(self, task: Task) -> Task:
-        """Return the task with its time measured, on whatever thread it runs."""
+        """Return the task with its time measured, wherever its answer is made."""
 
-        def timed(request: bhttp.Request) -> bhttp.Response | Events:
+        def timed(request: bhttp.Request) -> Answer:
             started = perf_counter()
-            answer: bhttp.Response | Events | None = None
+            answer: Answer | None = None
             try:
                 answer = task(request)
-                return (
-                    Events(lambda emit: self._produce(answer, emit, started)) if isinstance(answer, Events) else answer
-                )
+                match answer:
+                    case Events():
+                        return Events(lambda emit: self._produce(answer, emit, started))
+                    case Spoken():
+                        return Spoken(lambda: self._respond(answer, started))
+                    case _:
+                        return answer
             finally:
-                if not isinstance(answer, Events):
+                if not isinstance(answer, Events | Spoken):
                     self._observe_task(started)
 
         return timed
@@ -69,6 +83,23 @@ class WorkerMetrics(Metrics):
     def _produce(self, events: Events, emit: Emit, started: float) -> None:
         try:
             events.produce(emit)
+        finally:
+            self._observe_task(started)
+
+    async def _respond(self, spoken: Spoken, started: float) -> bhttp.Response | AsyncGenerator[bytes, None]:
+        answer: bhttp.Response | AsyncGenerator[bytes, None] | None = None
+        try:
+            answer = await spoken.respond()
+            return self._timed(answer, started) if isinstance(answer, AsyncGenerator) else answer
+        finally:
+            if not isinstance(answer, AsyncGenerator):
+                self._observe_task(started)
+
+    async def _timed(self, events: AsyncGenerator[bytes, None], started: float) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
         finally:
             self._observe_task(started)
 
@@ -114,3 +145,22 @@ class WorkerMetrics(Metrics):
             raise
         finally:
             self.observe(status, reason, perf_counter() - started, taken, given)
+
+
+class _Tallied(Collector):
+    """Shows what a language model counted."""
+
+    def __init__(self, prefix: str, tally: Tally) -> None:
+        self._prefix = prefix
+        self._tally = tally
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the counters as they are now."""
+        tally = self._tally
+        yield CounterMetricFamily(f"{self._prefix}_refusals", "Requests without room in time", value=tally.refused)
+        tokens = CounterMetricFamily(
+            f"{self._prefix}_tokens", "Tokens of answers that ended, each rounded up to 2^n", labels=("what",)
+        )
+        tokens.add_metric(("read",), tally.read)
+        tokens.add_metric(("written",), tally.written)
+        yield tokens

@@ -6,9 +6,12 @@ has shown nothing yet. From then on every outcome, errors included, is an answer
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import overload
 
-from inference.answer import Events, Task, collect, run_task
+from inference.answer import Decides, Events, Spoken, Task, collect, run_task
+from inference.runner import Runner
 from inference.scrub import bare
+from inference.spoken import speak_whole
 from seclude import bhttp
 from seclude.errors import BusyError, Error, ReplayError
 from seclude.ohttp.encapsulation import HeldKey, ResponseSealer, decapsulate
@@ -39,9 +42,27 @@ def open_request(data: bytes, keys: Mapping[int, HeldKey], insert: Callable[[int
     return Opened(opened.message, opened.sealer, failure)
 
 
-def answer_request(opened: Opened, task: Task, now: float) -> bytes:
-    """Run the task for an opened request; return the encapsulated answer, in its bucket."""
+@overload
+def answer_request(opened: Opened, task: Decides, now: float) -> bytes: ...
+
+
+@overload
+def answer_request(opened: Opened, task: Task, now: float) -> bytes | Spoken: ...
+
+
+def answer_request(opened: Opened, task: Task, now: float) -> bytes | Spoken:
+    """Run the task for an opened request; return the encapsulated answer, in its bucket, or what makes it."""
     answer = run_task(lambda: bhttp.parse_request(opened.message), opened.failure, task, now)
-    if isinstance(answer, Events):
-        answer = collect(answer, now)
+    if isinstance(answer, Spoken):
+        return answer
+    return _seal(opened, collect(answer, now) if isinstance(answer, Events) else answer)
+
+
+async def respond(opened: Opened, task: Task, now: float, runner: Runner) -> bytes:
+    """Return the encapsulated answer to an opened request: decided on a thread, and spoken on the loop if need be."""
+    answer = await runner.run(answer_request, opened, task, now)
+    return _seal(opened, await speak_whole(answer, now)) if isinstance(answer, Spoken) else answer
+
+
+def _seal(opened: Opened, answer: bhttp.Response) -> bytes:
     return opened.sealer.seal(pad(bhttp.serialize_response(answer)))

@@ -1,6 +1,7 @@
 """How events leave the worker: chunks of one size on a fixed tick, so that sizes and times do not spell out words.
 
     task's thread ──put──▶ Line ──take, once a tick──▶ chunk of `chunk_bytes`, filled up ──▶ sealed
+    event loop ────add──▶
 
 What fills a chunk is a comment of the event stream (HTML, section 9.2.6), which every reader passes over. What stays
 visible is how many ticks the answer took. An event that is made wakes nobody: it waits for the tick.
@@ -41,7 +42,7 @@ class Sealer(Protocol):
 
 
 class Line:
-    """Events from the task's thread to the loop, in order, with a bound."""
+    """Events on their way out, in order, with a bound: from the task's thread, or from the loop itself."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -50,9 +51,11 @@ class Line:
         self._events: deque[bytes] = deque()
         self._size = 0
         self._changed = threading.Condition()
+        self._room: asyncio.Future[None] | None = None
+        """Of who waits on the loop until something has left."""
 
     def begin(self) -> None:
-        """Say, on the task's thread, that events will come."""
+        """Say, from either side, that events will come."""
         self._loop.call_soon_threadsafe(self._set_begun)
 
     def put(self, event: bytes) -> None:
@@ -61,8 +64,15 @@ class Line:
             while self._size >= LINE_BYTES:
                 stop_if_given_up()
                 self._changed.wait(LOOK_SECONDS)
-            self._events.append(event)
-            self._size += len(event)
+            self._append(event)
+
+    async def add(self, event: bytes) -> None:
+        """Add an event, on the loop; waits while too many have not left yet."""
+        while self._size >= LINE_BYTES:
+            self._room = self._loop.create_future()
+            await self._room
+        with self._changed:
+            self._append(event)
 
     def take(self, octets: int) -> bytes:
         """Return at most so many octets of what waits, on the loop."""
@@ -77,12 +87,18 @@ class Line:
                 left -= len(event)
             self._size -= octets - left
             self._changed.notify()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
         return b"".join(taken)
 
     @property
     def empty(self) -> bool:
         """Whether everything has left."""
         return not self._events
+
+    def _append(self, event: bytes) -> None:
+        self._events.append(event)
+        self._size += len(event)
 
     def _set_begun(self) -> None:
         if not self.begun.done():
@@ -92,7 +108,10 @@ class Line:
 async def paced(
     line: Line, job: "asyncio.Future[list[bytes]]", sealer: Sealer, pace: Pace
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the encapsulated answer of a job that gives it whole, or that has put its events on the line."""
+    """Yield the encapsulated answer of a job that gives it whole, or that has put its events on the line.
+
+    Close it where it may be left early: then the job has let go of all that it held, if it runs on the loop.
+    """
     try:
         either: list[asyncio.Future[list[bytes]] | asyncio.Future[None]] = [job, line.begun]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -118,6 +137,7 @@ async def paced(
         yield sealer.finish(head + end + bytes(pace.chunk_bytes - len(head) - len(end)))
     finally:
         job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
 
 
 def fill(line: Line, octets: int) -> bytes:

@@ -111,6 +111,11 @@ class Runner:
             self._give_up(job)
             raise
 
+    def settle(self) -> None:
+        """Let the sweeper pass over what is there by now, for good; nothing of anybody's request may be."""
+        self._sweeper.end()
+        self._sweeper = Sweeper()
+
     def close(self) -> None:
         """Give everything up, and wait for nothing."""
         self._sweeper.end()

@@ -14,7 +14,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -80,17 +80,17 @@ class Watch:
         os.close(self._descriptor)
 
 
-def collect_and_watch(measured_config: bytes, model_dir: Path) -> tuple[LocatedManifest, Watch]:
+def collect_and_watch(measured_config: bytes, models: Mapping[str, Path]) -> tuple[LocatedManifest, Watch]:
     """Return this process's manifest and a watch that lay on every file before it was hashed for the last time.
 
     What was loaded must be what is hashed, so a file that was changed or put in its place after this process began is
     a `ConfigError`. So is one that changes between the first hash and the watch: all are hashed again under it.
     """
-    first = collect(measured_config, model_dir)
+    first = collect(measured_config, models)
     watch = Watch(first.files)
     try:
         _refuse_younger(first.files, process_started() + START_SECONDS)
-        manifest = collect(measured_config, model_dir)
+        manifest = collect(measured_config, models)
         differences = compare(first, manifest)
         if differences or manifest.files != first.files:
             raise ConfigError(f"files changed while they were measured: {'; '.join(differences)}")

@@ -25,7 +25,8 @@ from inference.lockdown import lock_down
 from inference.manifest import load_manifest
 from inference.metrics import WorkerMetrics
 from inference.runner import Runner
-from inference.warmup import load_tasks
+from inference.tasks.router import Tasks
+from inference.warmup import at_work
 from inference.watch import Watch, collect_and_watch
 from seclude.attestation.evidence import SIMULATED, TPM
 from seclude.attestation.judge import open_evidence
@@ -64,11 +65,28 @@ SPARE_INFLIGHT: Final = 64  # room for status polls and joins beside a full load
 
 async def serve(config: WorkerConfig, helper: Helper, stop: Stop, log: Log, descriptor: int | None) -> int:
     """Run one worker until `stop`, or until one of its files changes; `helper` has measured its launch."""
-    measured, launch = config.measured, config.launch
     process, connection = helper
     attester = Attester(connection)
-    task = load_tasks(Path(launch.model), measured.model_threads)
-    manifest, watch = collect_and_watch(measured.canonical(), Path(launch.model))
+    async with at_work(config.launch.folders, config.measured) as (tasks, runner):
+        try:
+            await _serve(config, attester, tasks, runner, stop, log, descriptor)
+        finally:
+            attester.close()
+            process.returncode = 0  # it ends with the socket, and a locked process may not wait for it
+    return 0
+
+
+async def _serve(
+    config: WorkerConfig,
+    attester: Attester,
+    tasks: Tasks,
+    runner: Runner,
+    stop: Stop,
+    log: Log,
+    descriptor: int | None,
+) -> None:
+    measured, launch = config.measured, config.launch
+    manifest, watch = collect_and_watch(measured.canonical(), launch.folders)
     _check_manifest(Path(launch.manifest), manifest)
     clock = WorkerClock()
     policy = await _own_policy(measured.join_policy(), attester, clock())
@@ -81,12 +99,11 @@ async def serve(config: WorkerConfig, helper: Helper, stop: Stop, log: Log, desc
     metrics = WorkerMetrics(lambda: len(keyring.epochs()))
     lifetime = Lifetime(measured.renew_requests, 60.0 * measured.renew_minutes, boot_seconds)
     joiner = Joiner(keyring, attester)
-    runner = Runner(measured.tasks_at_once, max(0, measured.max_inflight - measured.tasks_at_once))
     front = Front(
         keyring,
         Member(keyring),
         joiner,
-        metrics.timing(task),
+        metrics.timing(tasks.handle),
         runner=runner,
         pace=measured.pace,
         observe=metrics.opened,
@@ -104,21 +121,20 @@ async def serve(config: WorkerConfig, helper: Helper, stop: Stop, log: Log, desc
         tls=certificates(launch),
         insecure_plaintext=launch.insecure_plaintext,
     )
-    metrics.watch(server, lambda: runner.busy)
+    metrics.watch(server, lambda: max(server.inflight, runner.busy))  # also what was given up and has not ended yet
+    if tasks.language is not None:
+        metrics.watch_language(tasks.language.tally, tasks.language.slots)
     renewal = Renewal(metrics, log, [] if launch.tls is None else [lambda: _refuse_renewal(log)])
     admin = Admin(metrics.registry, gate.reasons)
     keep = [lambda: _look_after(keyring, joiner, clock, lifetime, attester, stop, log)]
+    runner.settle()
     try:
         lock = partial(gate.lock, log, lock_memory=measured.lock_memory)
         await serve_until_stop(server, admin, launch, stop, log, descriptor, keep, renewal, lock)
     finally:
-        runner.close()
         keyring.erase()
         joiner.erase()
         watch.close()
-        attester.close()
-        process.returncode = 0  # it ends with the socket, and a locked process may not wait for it
-    return 0
 
 
 class _Gate:

@@ -19,6 +19,8 @@ REWRITE_PATH: Final = "/v1/rewrite"
 JSON: Final = "application/json"
 HIGHLIGHT_EVENT: Final = "highlight"
 """Of a streamed summary (text/event-stream): a `Highlight`, when it is chosen; the most telling come first."""
+ABSTRACT_EVENT: Final = "abstract"
+"""After the highlights, where a model wrote an abstract that held: a `Sentence` of it, in their order."""
 SUMMARY_EVENT: Final = "summary"
 """The last one: the whole `SummarizeResponse`."""
 ERROR_EVENT: Final = "error"
@@ -56,6 +58,7 @@ Rule = Literal[
     "contraction",
     "doubled word",
     "filler",
+    "grammar",
     "greeting",
     "punctuation",
     "shouting",
@@ -94,6 +97,9 @@ class SummarizeRequest(Private, frozen=True):
         Annotated[int, Meta(ge=1, le=MAX_HIGHLIGHTS)] | None,
         Meta(description="At most so many highlights; null lets the worker choose: a fifth and three, at most twelve."),
     ] = None
+    abstract: Annotated[
+        bool, Meta(description="Whether a model may also write an abstract, where the worker has one that can.")
+    ] = True
 
 
 class Highlight(Private, frozen=True):
@@ -106,10 +112,19 @@ class Highlight(Private, frozen=True):
     reasons: Annotated[tuple[Reason, ...], Meta(min_length=1, description="Why it was chosen.")]
 
 
-class SummarizeResponse(Private, frozen=True):
-    """What matters in a chat: a choice of its messages, never a statement about them."""
+class Sentence(Private, frozen=True):
+    """One sentence of an abstract that a model wrote, with nothing found in it that the chat does not hold."""
 
-    kind: Annotated[Literal["highlights"], Meta(description="Messages chosen from the chat, not an abstract of it.")]
+    text: Annotated[str, Meta(description="The sentence.")]
+
+
+class SummarizeResponse(Private, frozen=True):
+    """What matters in a chat: a choice of its messages, and perhaps a model's statement about them."""
+
+    kind: Annotated[
+        Literal["highlights", "abstract"],
+        Meta(description="Messages chosen from the chat alone, or an abstract with them."),
+    ]
     text: Annotated[str, Meta(description="The highlights as lines to read, each with its sender.")]
     highlights: Annotated[tuple[Highlight, ...], Meta(description="In the order of the chat.")]
     messages: Annotated[int, Meta(ge=0, description="How many messages came.")]
@@ -117,6 +132,14 @@ class SummarizeResponse(Private, frozen=True):
     encoded: Annotated[int, Meta(ge=0, description="How many the model compared; fewer in a long chat.")]
     model: Annotated[str, Meta(description="Name of the sentence encoder.")]
     note: Annotated[str | None, Meta(description="What the reader should know, such as that nothing was found.")] = None
+    abstract: Annotated[
+        str | None,
+        Meta(
+            description="A model's statement about the chat. Its numbers, times, dates, names and links occur in the "
+            "chat; who did what, and whether it was denied, was not checked and can be wrong."
+        ),
+    ] = None
+    abstract_model: Annotated[str | None, Meta(description="Name of the model that wrote the abstract.")] = None
 
 
 class RewriteRequest(Private, frozen=True):
@@ -135,14 +158,15 @@ class Change(Private, frozen=True):
 
 
 class RewriteResponse(Private, frozen=True):
-    """A suggestion, made by rules; its reader decides."""
+    """A suggestion, made by rules or by a language model; its reader decides."""
 
     kind: Annotated[Literal["suggestion"], Meta(description="Never more than that.")]
     tone: Annotated[Tone, Meta(description="As in the request.")]
     text: Annotated[str, Meta(description="The suggested wording.")]
     changed: Annotated[bool, Meta(description="Whether it differs from the draft.")]
-    changes: Annotated[tuple[Change, ...], Meta(description="What was changed, in the order of the rules.")]
+    changes: Annotated[tuple[Change, ...], Meta(description="What rules changed, in their order; none by a model.")]
     note: Annotated[str | None, Meta(description="What the writer should know, such as an unknown language.")] = None
+    model: Annotated[str | None, Meta(description="Name of the language model that wrote it; null for rules.")] = None
 
 
 class Problem(Private, frozen=True, forbid_unknown_fields=False):

@@ -10,9 +10,10 @@ all that was ever written into it, and nothing else of a request stays: tokens, 
 run. One thread at a time may use a decoder. After it is made it reads no file.
 """
 
+import contextlib
 import math
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from inference.engine.bytepair import load_pairs
 from inference.engine.layout import settings_of
-from inference.engine.session import batchable, load_session
+from inference.engine.session import batchable, bind_array, load_session, run_bound
 from seclude.errors import ConfigError, UsageError
 
 CONTEXT: Final = 4096  # tokens of a slot, unless told otherwise; what is not used of it takes no memory
@@ -83,9 +84,9 @@ class Decoder:
             if self._all_positions:
                 output = np.zeros((1, count, self.vocabulary), dtype=np.float32)
             self._bind_tokens(binding, 1, count)
-            _bind_array(binding.bind_output, "logits", output)
+            bind_array(binding.bind_output, "logits", output)
             try:
-                self._run(binding)
+                run_bound(self._session, binding)
                 logits = output[0, -1].copy()
             finally:
                 self._wipe(output)
@@ -108,7 +109,7 @@ class Decoder:
             self._mask[row, : length + 1] = 1
             self._written[slot] = length + 1
         try:
-            self._run(self._together[count - 1])
+            run_bound(self._session, self._together[count - 1])
             found = {slot: self._logits[self._rows[slot], 0].copy() for slot in tokens}
         finally:
             self._wipe(self._logits[:count])
@@ -121,8 +122,17 @@ class Decoder:
         return self._lengths[slot]
 
     def clear(self, slot: int) -> None:
-        """Zero a slot's keys and values; whoever got the slot does this before anybody else gets it."""
-        self._kept[:, :, self._rows[slot], :, : self._written[slot]] = 0
+        """Zero a slot's keys and values; whoever got the slot does this before anybody else gets it.
+
+        A run leaves some of the keys and values that it multiplied on the stack of its thread (docs/scrubbing.md). So
+        one more goes over them there, over as many places that hold zeros.
+        """
+        self._zero(slot)
+        if self._written[slot]:
+            self._lengths[slot] = self._written[slot] - 1
+            with contextlib.suppress(UsageError):  # of a graph that fails; the slot is free all the same
+                self.prefill(slot, [0])
+            self._zero(slot)
         self._lengths[slot] = self._written[slot] = 0
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
@@ -132,6 +142,9 @@ class Decoder:
     def piece(self, token: int) -> bytes:
         """Return the octets that a token stands for, which may be part of a character; none for a mark."""
         return self._pieces[token]
+
+    def _zero(self, slot: int) -> None:
+        self._kept[:, :, self._rows[slot], :, : self._written[slot]] = 0
 
     def _require(self, slot: int, ids: Sequence[int]) -> None:
         if not ids or not 0 <= slot < self.slots or self._lengths[slot] + len(ids) > self.context:
@@ -158,12 +171,6 @@ class Decoder:
             held.fill(0)
         self._rows[one], self._rows[other] = self._rows[other], self._rows[one]
 
-    def _run(self, binding: onnxruntime.IOBinding) -> None:
-        try:
-            self._session.run_with_iobinding(binding)
-        except Exception:  # noqa: BLE001 - onnxruntime's errors share no base class, and may name what is in a tensor
-            raise UsageError("onnxruntime failed in the language model") from None
-
     def _wipe(self, logits: Logits) -> None:
         """Zero what a run was given and gave, but keys and values."""
         for array in (self._ids, self._positions, self._mask, logits):
@@ -175,17 +182,17 @@ class Decoder:
         for layer in range(len(self._kept)):
             for index, kind in enumerate(("key", "value")):
                 kept = self._kept[layer, index, row : row + count]
-                _bind_array(binding.bind_input, f"past_key_values.{layer}.{kind}", kept)
-                _bind_array(binding.bind_output, f"present.{layer}.{kind}", kept)
-        _bind_array(binding.bind_input, "attention_mask", self._mask[:count])
-        _bind_array(binding.bind_output, "logits", self._logits[:count])
+                bind_array(binding.bind_input, f"past_key_values.{layer}.{kind}", kept)
+                bind_array(binding.bind_output, f"present.{layer}.{kind}", kept)
+        bind_array(binding.bind_input, "attention_mask", self._mask[:count])
+        bind_array(binding.bind_output, "logits", self._logits[:count])
         self._bind_tokens(binding, count, 1)
         return binding
 
     def _bind_tokens(self, binding: onnxruntime.IOBinding, rows: int, count: int) -> None:
-        _bind_array(binding.bind_input, "input_ids", self._ids[: rows * count].reshape(rows, count))
+        bind_array(binding.bind_input, "input_ids", self._ids[: rows * count].reshape(rows, count))
         if "position_ids" in self._inputs:
-            _bind_array(binding.bind_input, "position_ids", self._positions[: rows * count].reshape(rows, count))
+            bind_array(binding.bind_input, "position_ids", self._positions[: rows * count].reshape(rows, count))
 
     def _warm_up(self) -> None:
         """Run once, which allocates and starts the threads, and see whether the graph gives logits of all positions."""
@@ -205,10 +212,6 @@ def _zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
     memory = mmap.mmap(-1, math.prod(shape) * np.dtype(np.float32).itemsize, flags=mmap.MAP_PRIVATE)
     memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, dtype=np.float32).reshape(shape)
-
-
-def _bind_array(bind: Callable[..., None], name: str, array: NDArray[np.generic]) -> None:
-    bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
 def _kept_names(what: str, layers: int) -> list[str]:

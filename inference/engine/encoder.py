@@ -1,6 +1,6 @@
 """A sentence encoder: all-MiniLM-L6-v2, or another BERT-like ONNX export, on raw onnxruntime.
 
-It reads two files when it is made and none afterwards; it writes none, starts no thread beyond those it is told to,
+It reads its files when it is made and none afterwards; it writes none, starts no thread beyond those it is told to,
 and keeps no text: `wordpiece` cuts it without a cache, and without a memory arena each run's memory is freed.
 
 Graphs with dynamic quantisation share one activation scale over all rows of a run: rows of two requests in one run
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
+from inference.engine.session import load_session
 from inference.engine.wordpiece import WordPieces
 from inference.runner import stop_if_given_up
 from seclude.errors import ConfigError
@@ -24,8 +24,6 @@ from seclude.errors import ConfigError
 MAX_TOKENS: Final = 128  # what the model was trained on; a chat message has about fifteen
 MAX_CHARACTERS: Final = 1024  # before tokenising: eight for each of the tokens that are left; English has about four
 BATCH: Final = 8  # rows of one run: 16 and 32 are no faster, and 32 of 128 tokens take 500 MB more while they run
-QUIET_VERSIONS: Final = ("1.22.", "1.23.", "1.24.", "1.25.", "1.26.")  # looked through and silent; 1.31 sends telemetry
-ERRORS_ONLY: Final = 3  # onnxruntime's severity; its warnings name graph nodes and go to standard error
 # Enough to tell whether a tokenizer lowers, drops accents, takes Chinese characters apart, and marks begin and end.
 SAMPLES: Final = ("Größe: Ångström's CAFÉ-bar, isn't_it?\t(7.50€) supercalifragilistic", "你好, мир\u200b! " * 40)
 INPUTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
@@ -46,10 +44,8 @@ class SentenceEncoder:
     """The encoder in `directory`, which holds `model.onnx` and `tokenizer.json`; its folder's name is its name."""
 
     def __init__(self, directory: Path, threads: int = 1) -> None:
-        if not onnxruntime.__version__.startswith(QUIET_VERSIONS):
-            raise ConfigError(f"onnxruntime {onnxruntime.__version__} sends telemetry: install 1.26.0")
         self._name = directory.resolve().name
-        self._session = _load_session(directory / "model.onnx", threads)
+        self._session = load_session(directory / "model.onnx", threads, within=directory)
         self._pieces = _load_pieces(directory / "tokenizer.json")
         self._inputs = [item.name for item in self._session.get_inputs()]
         if not {"input_ids", "attention_mask"} <= set(self._inputs) <= INPUTS:
@@ -89,29 +85,6 @@ class SentenceEncoder:
         mean = (hidden * mask[:, :, None]).sum(axis=1, dtype=np.float32) / lengths.astype(np.float32)
         norm = np.linalg.norm(mean, axis=1, keepdims=True)
         return cast(NDArray[np.float32], mean / np.maximum(norm, 1e-9))
-
-
-def _load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Load a model that stands in one file."""
-    try:
-        model = path.read_bytes()
-    except OSError as exc:
-        raise ConfigError(f"cannot read {path}: install a model with seclude-model") from exc
-    # A tensor kept outside names its path under the key "location", and that path may point anywhere (also from
-    # a subgraph). The octets that are searched are the ones that are loaded.
-    if b"location" in model:
-        raise ConfigError(f"{path} keeps tensors in other files: a sentence encoder is one file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # an arena would keep activations, which are people's words, for reuse
-    options.enable_mem_pattern = False  # patterns are kept for every shape seen, without end
-    options.log_severity_level = ERRORS_ONLY
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # onnxruntime's own errors share no base class
-        raise ConfigError(f"{path} is not a model that onnxruntime can load") from exc
 
 
 def _load_pieces(path: Path) -> WordPieces:

@@ -16,12 +16,22 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from onnxruntime import OrtValue
 
 from inference.engine.beam import Beams, Line, Search
 from inference.engine.layout import FILES, Layout, batchable, generation_of, load_tokenizer, octets_of
 from inference.engine.logits import Row, Rules
-from inference.engine.session import TYPES, Array, Feeds, by_chance, leaks_across_rows, load_session
+from inference.engine.session import (
+    TYPES,
+    Array,
+    Feeds,
+    bind_array,
+    bind_parts,
+    by_chance,
+    leaks_across_rows,
+    load_session,
+    run,
+    run_bound,
+)
 from inference.runner import stop_if_given_up
 from seclude.errors import ConfigError, UsageError
 
@@ -33,6 +43,7 @@ BRANCH: Final = "use_cache_branch"
 PAST: Final = "past_key_values."
 PRESENT: Final = "present."
 OF_ENCODER: Final = ".encoder."
+LOGITS: Final = "logits"
 TRIES, TRIED = 3, (3, 6)  # how often leaks are looked for, and in how many rows of how many tokens
 
 Chance = np.random.Generator | None
@@ -149,8 +160,8 @@ class Batch:
         each = len(next(iter(self._searches.values())).tokens)
         if each != self._each:
             repeated = [place for place in range(len(rows)) for _ in range(each)]
-            self._steps.take(repeated)
             logits, self._each = logits[repeated], each
+            self._steps.take(repeated)
         news: dict[int, list[int]] = {}
         order: list[int] = []
         for place, (name, search) in enumerate(self._searches.items()):
@@ -184,33 +195,69 @@ class Batch:
 
 
 class Steps:
-    """The arrays of a batch, whose first axis is its rows."""
+    """The arrays of a batch, whose rows are its texts or their beams, and where the decoder finds them.
+
+    The graph reads and writes them where they stand, so a step copies nothing and makes one array: of the keys and
+    values of all layers, with one place more. What that replaces is filled with zeros.
+    """
 
     def __init__(self, graphs: "Graphs", tokens: Array, mask: Array) -> None:
+        rows, width = tokens.shape
         self._graphs = graphs
-        self._last = np.zeros((len(tokens), 1), dtype=np.int64)
-        self._feeds = graphs.read(tokens, mask) | graphs.nothing(len(tokens)) | {TOKENS: _value(self._last)}
+        self._mask, self._hidden = mask, graphs.read(tokens, mask)
+        self._crossed = graphs.room(rows, width)
+        """Keys and values of what the encoder read; the first step makes them."""
+        self._kept = graphs.room(rows, 0)
+        """Those of the steps before."""
+        self._bind()
 
     def step(self, last: Sequence[int]) -> Row:
-        """Go on from these tokens, one for each row, and return the logits of what comes after them."""
+        """Go on from these tokens, one for each row, and return the logits of what comes after them, to be wiped."""
+        graphs, binding = self._graphs, self._binding
+        rows, places = self._kept.shape[1], self._kept.shape[3]
+        grown = graphs.room(rows, places + 1)
         self._last[:, 0] = last
-        logits, past = self._graphs.decode(self._feeds)
-        self._feeds |= past
-        self._feeds[BRANCH] = self._graphs.with_past
+        if places:
+            bind_parts(binding.bind_input, graphs.kept, self._kept)
+        bind_parts(binding.bind_output, graphs.made_of(graphs.kept), grown)
+        run_bound(graphs.decoder, binding)
+        self._kept.fill(0)
+        self._kept, logits = grown, self._logits[:, 0].astype(np.float32, copy=False)
+        if not places:
+            self._bind()
         return logits
 
     def take(self, order: Sequence[int], *, past_only: bool = False) -> None:
         """Let the arrays hold these of their rows, in this order, and fill the old ones with zeros."""
-        for name, value in self._feeds.items():
-            if name in (BRANCH, TOKENS) or (past_only and (OF_ENCODER in name or not name.startswith(PAST))):
-                continue
-            array = value.numpy()
-            self._feeds[name] = _value(array[order])
-            array.fill(0)
-        if len(order) != len(self._last):
-            self._last.fill(0)
-            self._last = np.zeros((len(order), 1), dtype=np.int64)
-            self._feeds[TOKENS] = _value(self._last)
+        self._kept = _taken(self._kept, order, axis=1)
+        if past_only:
+            return
+        self._crossed = _taken(self._crossed, order, axis=1)
+        self._mask, self._hidden = _taken(self._mask, order), _taken(self._hidden, order)
+        self._logits.fill(0)
+        self._last.fill(0)
+        if order:
+            self._bind()
+
+    def _bind(self) -> None:
+        """Bind what stays in its place from now on. The first step is the graph's other branch."""
+        graphs, rows, first = self._graphs, self._kept.shape[1], not self._kept.shape[3]
+        self._binding = binding = graphs.decoder.io_binding()
+        self._last = np.zeros((rows, 1), dtype=np.int64)
+        self._branch = np.array([not first])
+        self._logits = graphs.room_for_logits(rows)
+        there = {TOKENS: self._last, BRANCH: self._branch, MASK: self._mask, HIDDEN: self._hidden}
+        for name in there.keys() & graphs.inputs:
+            bind_array(binding.bind_input, name, there[name])
+        bind_array(binding.bind_output, LOGITS, self._logits)
+        if first:  # it asks for keys and values as well, and does not look at them
+            self._nothing = graphs.room(rows, 1)
+            self._nothing.fill(0)
+            bind_parts(binding.bind_input, graphs.kept, self._nothing)
+            bind_parts(binding.bind_input, graphs.crossed, self._nothing)
+            bind_parts(binding.bind_output, graphs.made_of(graphs.crossed), self._crossed)
+        else:
+            bind_parts(binding.bind_input, graphs.crossed, self._crossed)
 
 
 class Graphs:
@@ -218,46 +265,45 @@ class Graphs:
 
     def __init__(self, encoder: Path, decoder: Path, threads: int) -> None:
         self._encoder = load_session(encoder, threads, within=encoder.parent)
-        self._decoder = load_session(decoder, threads, within=decoder.parent)
+        self.decoder: Final = load_session(decoder, threads, within=decoder.parent)
         self._reads = {item.name for item in self._encoder.get_inputs()}
-        self._types = {item.name: TYPES.get(item.type) for item in self._decoder.get_inputs()}
-        self._shapes = {item.name: item.shape for item in self._decoder.get_inputs()}
-        self._made = [item.name for item in self._decoder.get_outputs() if item.name.startswith(PRESENT)]
-        self._first = _asked(self._made)
-        self._later = _asked([name for name in self._made if OF_ENCODER not in name])
-        self.with_past, self._without_past = _value(np.array([True])), _value(np.array([False]))
+        self._types = {item.name: TYPES.get(item.type) for item in self.decoder.get_inputs()}
+        self._shapes = {item.name: item.shape for item in self.decoder.get_inputs()}
+        self._results = {item.name: item for item in self.decoder.get_outputs()}
+        self.inputs: Final = frozenset(self._types)
+        past = [name for name in self._types if name.startswith(PAST)]
+        self.kept: Final = [name for name in past if OF_ENCODER not in name]
+        """The inputs that are keys and values of the steps before, as a batch keeps them."""
+        self.crossed: Final = [name for name in past if OF_ENCODER in name]
+        """Those of what the encoder read."""
         self._require_known(f"{decoder} is no merged decoder as Optimum exports it, or {encoder} is not its encoder")
+        self._heads, self._size = self._shapes[past[0]][1], self._shapes[past[0]][3]
 
-    def read(self, tokens: Array, mask: Array) -> dict[str, OrtValue]:
-        """Run the encoder, and return what the decoder needs of it at every step."""
+    def read(self, tokens: Array, mask: Array) -> Array:
+        """Run the encoder, and return what it makes of each token."""
         feeds = {TOKENS: tokens, "attention_mask": mask}
-        hidden, *_ = self._encoder.run_with_ort_values(None, {name: _value(feeds[name]) for name in self._reads})
-        return {name: value for name, value in ((HIDDEN, hidden), (MASK, _value(mask))) if name in self._types}
+        (hidden, *_) = run(self._encoder, {name: feeds[name] for name in self._reads})
+        return hidden
 
-    def nothing(self, rows: int) -> dict[str, OrtValue]:
-        """Return the keys and values of no step at all, which the graph asks for and does not look at."""
-        past = {
-            name: _value(np.zeros((rows, shape[1], 1, shape[3]), dtype=self._types[name]))
-            for name, shape in self._shapes.items()
-            if name.startswith(PAST)
-        }
-        return past | {BRANCH: self._without_past}
+    def room(self, rows: int, places: int) -> Array:
+        """Return an array for keys and values, whatever it holds: [layer and kind, row, head, place, size]."""
+        return np.empty((len(self.kept), rows, self._heads, places, self._size), dtype=self._types[self.kept[0]])
 
-    def decode(self, feeds: dict[str, OrtValue]) -> tuple[Row, dict[str, OrtValue]]:
-        """Run the decoder for one token a row; return its logits, and the keys and values to go on with.
+    def room_for_logits(self, rows: int) -> Array:
+        """Return an array for the logits of one step: [row, 1, token]."""
+        logits = self._results[LOGITS]
+        return np.zeros((rows, 1, logits.shape[2]), dtype=TYPES[logits.type])
 
-        Those of the encoder come with the first step, and are the same ever after.
-        """
-        outputs, inputs = self._first if feeds[BRANCH] is self._without_past else self._later
-        logits, *past = self._decoder.run_with_ort_values(outputs, feeds)
-        last = np.ascontiguousarray(logits.numpy()[:, -1], dtype=np.float32)  # a view, where nothing is to be converted
-        return last, dict(zip(inputs, past, strict=True))
+    @staticmethod
+    def made_of(inputs: Sequence[str]) -> list[str]:
+        """Return which outputs these inputs of a later step are."""
+        return [name.replace(PAST, PRESENT, 1) for name in inputs]
 
     def leak(self) -> str | None:
         """Return which graph lets a row's results depend on the other rows, found by running them; None for none."""
         tries = (self._some(np.random.Generator(np.random.PCG64(seed))) for seed in range(TRIES))
         for place, (one, *others) in enumerate(zip(*tries, strict=True)):
-            if leaks_across_rows(self._decoder if place else self._encoder, one, others):
+            if leaks_across_rows(self.decoder if place else self._encoder, one, others):
                 name = ("encoder", "decoder's first step", "decoder's later steps")[place]
                 return f"its {name}: a row's results depend on the other rows, which showed when it was run"
         return None
@@ -274,27 +320,31 @@ class Graphs:
                 shapes[name] = (rows, shape[1], width, shape[3])
         return (
             by_chance(self._encoder, {TOKENS: TRIED}, {"attention_mask": mask}, random),
-            by_chance(self._decoder, shapes, {MASK: mask, BRANCH: np.array([False])}, random),
-            by_chance(self._decoder, shapes, {MASK: mask, BRANCH: np.array([True])}, random),
+            by_chance(self.decoder, shapes, {MASK: mask, BRANCH: np.array([False])}, random),
+            by_chance(self.decoder, shapes, {MASK: mask, BRANCH: np.array([True])}, random),
         )
 
     def _require_known(self, otherwise: str) -> None:
-        past = {name for name in self._types if name.startswith(PAST)}
-        sized = {(type(self._shapes[name][1]), type(self._shapes[name][3])) for name in past}
+        past = [*self.kept, *self.crossed]
+        sizes = {(self._shapes[name][1], self._shapes[name][3], self._types[name]) for name in past}
+        logits = self._results.get(LOGITS)
         if (
             not {TOKENS} <= self._reads <= {TOKENS, "attention_mask"}
-            or not {TOKENS, BRANCH} <= self._types.keys() <= {TOKENS, MASK, HIDDEN, BRANCH} | past
-            or {name.replace(PAST, PRESENT, 1) for name in past} != set(self._made)
-            or sized != {(int, int)}
+            or not {TOKENS, BRANCH} <= self.inputs <= {TOKENS, MASK, HIDDEN, BRANCH, *past}
+            or not {LOGITS, *self.made_of(past)} <= self._results.keys()
+            or not 0 < len(self.kept) == len(self.crossed)
+            or len(sizes) != 1
+            or not all(type(number) is int for number in next(iter(sizes))[:2])
             or None in self._types.values()
+            or logits is None
+            or type(logits.shape[2]) is not int
+            or logits.type not in TYPES
         ):
             raise ConfigError(otherwise)
 
 
-def _asked(made: list[str]) -> tuple[list[str], list[str]]:
-    """Return the outputs to ask for, and which inputs of the next step those after the first are."""
-    return ["logits", *made], [name.replace(PRESENT, PAST, 1) for name in made]
-
-
-def _value(array: Array) -> OrtValue:
-    return OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+def _taken(array: Array, order: Sequence[int], axis: int = 0) -> Array:
+    """Return some rows of an array, and fill it with zeros."""
+    taken = array.take(order, axis)
+    array.fill(0)
+    return taken

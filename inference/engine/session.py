@@ -7,7 +7,7 @@ package of that name. The octets that are looked at are the ones that are loaded
 and never afterwards.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from seclude.errors import ConfigError
+from seclude.errors import ConfigError, UsageError
 
 QUIET_VERSIONS: Final = ("1.22.", "1.23.", "1.24.", "1.25.", "1.26.")  # looked through and silent; 1.31 sends telemetry
 ERRORS_ONLY: Final = 3  # onnxruntime's severity; its warnings name graph nodes and go to standard error
@@ -50,6 +50,8 @@ TYPES: Final = MappingProxyType(
 
 Array = NDArray[np.generic]
 Feeds = Mapping[str, Array]
+Bind = Callable[..., None]
+"""`bind_input` or `bind_output` of onnxruntime's IOBinding, which has no types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,32 @@ def load_session(path: Path, threads: int, *, within: Path) -> onnxruntime.Infer
         raise ConfigError(f"{path} is not a model that onnxruntime can load") from exc
 
 
+def run(session: onnxruntime.InferenceSession, feeds: Feeds) -> list[Array]:
+    """Run a graph, and return all that it makes."""
+    return cast(list[Array], session.run(None, dict(feeds)))
+
+
+def run_bound(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> None:
+    """Run a graph on the arrays that are bound, which must be there for as long as it takes."""
+    try:
+        session.run_with_iobinding(binding)
+    except Exception:  # noqa: BLE001 - onnxruntime's errors share no base class, and may name what is in a tensor
+        raise UsageError("onnxruntime failed in a model") from None
+
+
+def bind_array(bind: Bind, name: str, array: Array) -> None:
+    """Bind an input or output to an array, which must be contiguous and stay where it is."""
+    bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def bind_parts(bind: Bind, names: Sequence[str], array: Array) -> None:
+    """Bind each of these to its part along an array's first axis."""
+    kind, shape, place, step = array.dtype.type, array.shape[1:], array.ctypes.data, array.strides[0]
+    for name in names:
+        bind(name, "cpu", 0, kind, shape, place)
+        place += step
+
+
 def batchable(path: Path) -> str | None:
     """Return why rows of different requests must not share a run of this graph; None if its operators allow it.
 
@@ -117,7 +145,7 @@ def leaks_across_rows(session: onnxruntime.InferenceSession, one: Feeds, others:
     """
     rows = len(one["input_ids"])
     with_rows = {name for name, value in one.items() if value.shape[:1] == (rows,)}
-    expected = _run(session, one)
+    expected = run(session, one)
     for other in others:
         for row in range(rows):
             mixed = {name: value.copy() for name, value in other.items()}
@@ -126,7 +154,7 @@ def leaks_across_rows(session: onnxruntime.InferenceSession, one: Feeds, others:
                     mixed[name][row] = one[name][row]
                 else:
                     mixed[name] = one[name]
-            for before, after in zip(expected, _run(session, mixed), strict=True):
+            for before, after in zip(expected, run(session, mixed), strict=True):
                 if before.shape[:1] == (rows,) and before[row].tobytes() != after[row].tobytes():
                     return True
     return False
@@ -173,10 +201,6 @@ def _require_inside(path: Path, location: str, within: Path) -> None:
         raise ConfigError(f"{path} keeps tensors outside {folder}: a model's files stand in its own folder")
     if not target.is_file():
         raise ConfigError(f"{path} keeps tensors in {target.name}, which is missing: copy it beside the model")
-
-
-def _run(session: onnxruntime.InferenceSession, feeds: Feeds) -> list[Array]:
-    return cast(list[Array], session.run(None, dict(feeds)))
 
 
 def _walk(message: str, data: memoryview, depth: int) -> Iterator[tuple[tuple[str, int], memoryview]]:

@@ -63,9 +63,16 @@ def fill_summarize(verb: argparse.ArgumentParser) -> None:
         help=f"at most N highlights, up to {MAX_HIGHLIGHTS} (default: a fifth and three more, at most 12)",
     )
     verb.add_argument(
+        "--no-abstract",
+        dest="abstract",
+        action="store_false",
+        help="highlights alone, where the pool has a model that would also write an abstract",
+    )
+    verb.add_argument(
         "--stream",
         action="store_true",
-        help="print each highlight when it is chosen, the most telling first; with --json a line each",
+        help="print each highlight when it is chosen, the most telling first, then the sentences of the abstract; with "
+        "--json a line each",
     )
     verb.add_argument("--date-order", choices=("dmy", "mdy", "ymd"), help="how the file writes dates, if it is unclear")
     _fill_receipt(verb)

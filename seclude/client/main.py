@@ -45,18 +45,19 @@ from seclude.client.proxy.command import EXAMPLE as PROXY_EXAMPLE
 from seclude.client.proxy.command import fill_proxy
 from seclude.client.receipts import ReceiptFile, Use
 from seclude.client.receiptshow import fill_receipt
-from seclude.client.render import render_end, render_highlight, render_rewrite, render_step, render_summary
-from seclude.client.sdk import Client
+from seclude.client.render import (
+    render_end,
+    render_highlight,
+    render_rewrite,
+    render_sentence,
+    render_step,
+    render_summary,
+)
+from seclude.client.sdk import Client, Told
 from seclude.client.trees import FILE_NAME as TREES
 from seclude.client.trust import Trust, load_trust, parse_trust, read_trust
 from seclude.errors import BusyError, ConfigError, Error, TaskError, UpstreamError, VerificationError
-from seclude.tasks import (
-    HIGHLIGHT_EVENT,
-    MAX_TEXT,
-    SUMMARY_EVENT,
-    Highlight,
-    SummarizeResponse,
-)
+from seclude.tasks import ABSTRACT_EVENT, HIGHLIGHT_EVENT, MAX_TEXT, SUMMARY_EVENT, Highlight, Sentence
 
 EXAMPLES: Final = """examples:
   seclude --trust run/trust.toml summarize chat.txt --unread 40
@@ -137,14 +138,15 @@ async def _summarize(arguments: argparse.Namespace) -> None:
     if not fitted.messages:
         _print_empty(chat, arguments)
         return
+    wished = {"max_highlights": arguments.max, "abstract": arguments.abstract}
     async with _asking(arguments, trust, trust_text) as (client, used):
         if arguments.stream:
-            stream = client.summarize_stream(fitted.messages, max_highlights=arguments.max, used=used)
+            stream = client.summarize_stream(fitted.messages, **wished, used=used)
             async with aclosing(stream) as answers:
                 async for each in answers:
                     _print_event(each, arguments)
             return
-        answer = await client.summarize(fitted.messages, max_highlights=arguments.max, used=used)
+        answer = await client.summarize(fitted.messages, **wished, used=used)
     if arguments.json:
         file = {
             "format": chat.format,
@@ -158,13 +160,17 @@ async def _summarize(arguments: argparse.Namespace) -> None:
         print(render_summary(answer))
 
 
-def _print_event(event: Highlight | SummarizeResponse, arguments: argparse.Namespace) -> None:
+def _print_event(event: Told, arguments: argparse.Namespace) -> None:
     """Print one piece of a streamed summary at once: a line of text, or of JSON with what it is."""
-    if arguments.json:
-        name = HIGHLIGHT_EVENT if isinstance(event, Highlight) else SUMMARY_EVENT
-        print(msgspec.json.encode({"event": name, **msgspec.to_builtins(event)}).decode(), flush=True)
+    if isinstance(event, Highlight):
+        name, line = HIGHLIGHT_EVENT, render_highlight(event)
+    elif isinstance(event, Sentence):
+        name, line = ABSTRACT_EVENT, render_sentence(event)
     else:
-        print(render_highlight(event) if isinstance(event, Highlight) else render_end(event), flush=True)
+        name, line = SUMMARY_EVENT, render_end(event)
+    if arguments.json:
+        line = msgspec.json.encode({"event": name, **msgspec.to_builtins(event)}).decode()
+    print(line, flush=True)
 
 
 def _print_empty(chat: Chat, arguments: argparse.Namespace) -> None:

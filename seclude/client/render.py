@@ -4,9 +4,11 @@ import unicodedata
 from typing import Final
 
 from seclude.attestation.steps import Step
-from seclude.tasks import Highlight, RewriteResponse, SummarizeResponse
+from seclude.tasks import Highlight, RewriteResponse, Sentence, SummarizeResponse
 
 JOINER: Final = "\u200d"  # holds the parts of an emoji together
+# Of an abstract: what was checked, and that it was not all.
+CHECKED: Final = "its numbers, times, dates and names occur in the chat; it can still be wrong"
 
 
 def clean(text: str) -> str:
@@ -25,15 +27,22 @@ def render_highlight(highlight: Highlight) -> str:
     return f"  {stamp}{clean(highlight.sender)}: {clean(highlight.text)}"
 
 
+def render_sentence(sentence: Sentence) -> str:
+    """Return one sentence of the abstract of a streamed summary as a line, marked as a model's."""
+    return f"  [model] {clean(sentence.text)}"
+
+
 def render_end(answer: SummarizeResponse) -> str:
-    """Return the line that ends a streamed summary."""
+    """Return what ends a streamed summary; who wrote the sentences that came, if there were any."""
     note = f"\n\n({clean(answer.note)})" if answer.note else ""
-    return f"{_count(len(answer.highlights), 'highlight')} of {_count(answer.messages, 'message')}{note}"
+    model = f"\n[model] written by {_model(answer)}: {CHECKED}" if answer.abstract is not None else ""
+    return f"{_count(len(answer.highlights), 'highlight')} of {_count(answer.messages, 'message')}{model}{note}"
 
 
 def render_summary(answer: SummarizeResponse) -> str:
-    """Return the highlights, a line each, with the day where it changes."""
-    lines = [f"{_count(len(answer.highlights), 'highlight')} of {_count(answer.messages, 'message')}"]
+    """Return the abstract if there is one, then the highlights, a line each, with the day where it changes."""
+    lines = [] if answer.abstract is None else _abstract(answer, answer.abstract)
+    lines += [f"{_count(len(answer.highlights), 'highlight')} of {_count(answer.messages, 'message')}"]
     day = ""
     for highlight in answer.highlights:
         stamp = ""
@@ -48,6 +57,14 @@ def render_summary(answer: SummarizeResponse) -> str:
     return "\n".join(lines)
 
 
+def _abstract(answer: SummarizeResponse, abstract: str) -> list[str]:
+    return [f"Written by {_model(answer)}: {CHECKED}", "", f"  {clean(abstract)}", ""]
+
+
+def _model(answer: SummarizeResponse) -> str:
+    return f"a model ({clean(answer.abstract_model or 'unnamed')})"
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -55,9 +72,10 @@ def _count(number: int, noun: str) -> str:
 def render_rewrite(answer: RewriteResponse) -> str:
     """Return the suggestion, marked as one."""
     note = f"\n\n({clean(answer.note)})" if answer.note else ""
+    by = f", written by a model ({clean(answer.model)}), which can have changed the meaning" if answer.model else ""
     if not answer.changed:
         return f"Suggestion: nothing to change.{note}"
-    return "Suggestion:\n" + "\n".join(clean(line) for line in answer.text.splitlines()) + note
+    return f"Suggestion{by}:\n" + "\n".join(clean(line) for line in answer.text.splitlines()) + note
 
 
 def render_step(step: Step) -> str:

@@ -30,6 +30,7 @@ from seclude.client.trust import Trust
 from seclude.errors import DATE, ConfigError, TaskError, UpstreamError
 from seclude.ohttp.media import EVENT_STREAM
 from seclude.tasks import (
+    ABSTRACT_EVENT,
     ERROR_EVENT,
     HIGHLIGHT_EVENT,
     JSON,
@@ -42,6 +43,7 @@ from seclude.tasks import (
     Problem,
     RewriteRequest,
     RewriteResponse,
+    Sentence,
     SummarizeRequest,
     SummarizeResponse,
     Tone,
@@ -49,8 +51,11 @@ from seclude.tasks import (
     encode,
 )
 
+Told = Highlight | Sentence | SummarizeResponse
+"""What a streamed summary gives: highlights, sentences of the abstract, and at the end the whole."""
 
-async def summary_of(answer: Streaming) -> AsyncGenerator[Highlight | SummarizeResponse, None]:
+
+async def summary_of(answer: Streaming) -> AsyncGenerator[Told, None]:
     """Yield what the events of a summary say; raises where the last of them is missing or is an error."""
     reader, summary = EventReader(), None
     async with aclosing(answer.content()) as pieces:
@@ -58,6 +63,8 @@ async def summary_of(answer: Streaming) -> AsyncGenerator[Highlight | SummarizeR
             for event in reader.feed(piece):
                 if event.name == HIGHLIGHT_EVENT:
                     yield decode(Highlight, event.data)
+                elif event.name == ABSTRACT_EVENT:
+                    yield decode(Sentence, event.data)
                 elif event.name == SUMMARY_EVENT:
                     summary = decode(SummarizeResponse, event.data)
                 elif event.name == ERROR_EVENT:
@@ -169,20 +176,34 @@ class Client:
         return self._relays.endpoints if self._gateway is None else (*self._relays.endpoints, self._gateway)
 
     async def summarize(
-        self, messages: Sequence[Message], *, max_highlights: int | None = None, used: Observer | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        max_highlights: int | None = None,
+        abstract: bool = True,
+        used: Observer | None = None,
     ) -> SummarizeResponse:
-        """Return the highlights of a chat, oldest message first; raises TaskError, UpstreamError, VerificationError."""
-        request = SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights)
+        """Return the highlights of a chat, oldest message first, and an abstract if a model of the pool wrote one.
+
+        Raises TaskError, UpstreamError, VerificationError.
+        """
+        request = SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights, abstract=abstract)
         return decode(SummarizeResponse, await self._post_json(SUMMARIZE_PATH, encode(request), used))
 
     async def summarize_stream(
-        self, messages: Sequence[Message], *, max_highlights: int | None = None, used: Observer | None = None
-    ) -> AsyncGenerator[Highlight | SummarizeResponse, None]:
-        """Yield each highlight when it is chosen, and the whole summary at the end; raises as `summarize` does.
+        self,
+        messages: Sequence[Message],
+        *,
+        max_highlights: int | None = None,
+        abstract: bool = True,
+        used: Observer | None = None,
+    ) -> AsyncGenerator[Told, None]:
+        """Yield each highlight, each sentence of the abstract, and the whole summary; raises as `summarize` does.
 
         A stream that ends without the summary was cut short, and raises UpstreamError.
         """
-        content = encode(SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights))
+        request = SummarizeRequest(messages=tuple(messages), max_highlights=max_highlights, abstract=abstract)
+        content = encode(request)
         _check_size(content)
         date = self._date()
         for last in (False, True):

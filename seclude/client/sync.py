@@ -21,10 +21,10 @@ from seclude.attestation.steps import Step
 from seclude.attestation.verify import TrustedPool
 from seclude.client.asking import Observer
 from seclude.client.consistency import Agreement
-from seclude.client.sdk import Client
+from seclude.client.sdk import Client, Told
 from seclude.client.trust import Trust
 from seclude.errors import UsageError
-from seclude.tasks import Highlight, Message, RewriteResponse, SummarizeResponse, Tone
+from seclude.tasks import Message, RewriteResponse, SummarizeResponse, Tone
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class SyncClient:
 
     def __init__(self, trust: Trust, *, evidence: Path | None = None, trees: Path | None = None) -> None:
         self._loop = asyncio.new_event_loop()
-        self._streams: set[AsyncGenerator[Highlight | SummarizeResponse, None]] = set()
+        self._streams: set[AsyncGenerator[Told, None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="seclude-client", daemon=True)
         self._thread.start()
@@ -105,19 +105,30 @@ class SyncClient:
         return self._run(self._client.request(message, used=used))
 
     def summarize(
-        self, messages: Sequence[Message], *, max_highlights: int | None = None, used: Observer | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        max_highlights: int | None = None,
+        abstract: bool = True,
+        used: Observer | None = None,
     ) -> SummarizeResponse:
-        """Return the highlights of a chat, oldest message first."""
-        return self._run(self._client.summarize(messages, max_highlights=max_highlights, used=used))
+        """Return the highlights of a chat, oldest message first, and an abstract if a model of the pool wrote one."""
+        asked = self._client.summarize(messages, max_highlights=max_highlights, abstract=abstract, used=used)
+        return self._run(asked)
 
     def summarize_stream(
-        self, messages: Sequence[Message], *, max_highlights: int | None = None, used: Observer | None = None
-    ) -> Iterator[Highlight | SummarizeResponse]:
-        """Yield each highlight when it is chosen, and the whole summary at the end."""
-        stream = self._client.summarize_stream(messages, max_highlights=max_highlights, used=used)
+        self,
+        messages: Sequence[Message],
+        *,
+        max_highlights: int | None = None,
+        abstract: bool = True,
+        used: Observer | None = None,
+    ) -> Iterator[Told]:
+        """Yield each highlight, each sentence of the abstract, and the whole summary at the end."""
+        stream = self._client.summarize_stream(messages, max_highlights=max_highlights, abstract=abstract, used=used)
         turn = asyncio.Lock()
 
-        async def following() -> Highlight | SummarizeResponse | None:
+        async def following() -> Told | None:
             self._streams.add(stream)
             async with turn:
                 return await anext(stream, None)
@@ -131,7 +142,7 @@ class SyncClient:
             self._ending.add(task := self._loop.create_task(ending()))
             task.add_done_callback(self._ending.discard)
 
-        asked: Future[Highlight | SummarizeResponse | None] | None = None
+        asked: Future[Told | None] | None = None
         try:
             while (each := (asked := self._begin(following())).result()) is not None:
                 yield each

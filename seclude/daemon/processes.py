@@ -142,7 +142,8 @@ class _Child:
         """Send it a signal, if it runs."""
         if self.process is not None and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
+                # Popen's own way to send one reaps a child that has just ended, and its status is lost to asyncio.
+                os.kill(self.process.pid, number)
 
     def end(self) -> None:
         """Tell it to stop, once: a second time would mean at once."""

@@ -98,7 +98,7 @@ def test_dstack_567_every_decoder_has_a_limit() -> None:
 def test_dstack_558_no_name_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
     entry = Entry(CONFIG, 0o644, 0, bytes(32))
     with pytest.raises(ConfigError, match="leads out of its folder"):
-        check_launch(Manifest(tuple(sorted([entry, Entry(name, 0o644, 1, bytes(32))]))), entry, tmp_path)
+        check_launch(Manifest(tuple(sorted([entry, Entry(name, 0o644, 1, bytes(32))]))), entry, {"model": tmp_path})
 
 
 def test_dstack_563_a_production_policy_has_no_place_for_simulated_hardware(platform: SimulatedPlatform) -> None:
@@ -150,7 +150,13 @@ def test_dstack_613_long_certificates_trust_no_key_for_long(platform: SimulatedP
 
 def test_dstack_615_what_the_host_configures_is_a_closed_list_of_places() -> None:
     daemon = {"listen", "admin", "log_text", "insecure_plaintext", "tls", "timeouts"}
-    assert set(Launch.__struct_fields__) - daemon == {"model", "manifest", "attestation"}
+    assert set(Launch.__struct_fields__) - daemon == {
+        "model",
+        "language_model",
+        "summariser",
+        "manifest",
+        "attestation",
+    }
     plain = {"model": "m", "manifest": "m", "attestation": {"format": "sev-snp"}}
     msgspec.convert(plain, Launch)
     for name in ("replay_limit", "policy", "model_threads", "lock_memory"):

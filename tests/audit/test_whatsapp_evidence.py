@@ -215,7 +215,7 @@ def test_wapi_14_file_names_and_links_cannot_stand_for_other_files(platform: Sim
 
     def launch(name: str) -> None:
         entries = (*manifest_of(config).entries, replace(hash_file("x", real), path=name))
-        check_launch(Manifest(tuple(sorted(entries))), measured, Path(config.launch.model))
+        check_launch(Manifest(tuple(sorted(entries))), measured, config.launch.folders)
 
     launch(f"system{real}")
     with pytest.raises(ConfigError, match="symbolic link"):

@@ -8,7 +8,9 @@ import pytest
 from bench import run as run_command
 from bench.main import COMMANDS, main
 from bench.result import read
+from tests.languagemodel import small_model
 
+NAMES = ["run", "ladder", "stream", "talk", "peers", "idle", "slow", "hpke", "decode", "quality", "compare"]
 QUICK = ["--seconds", "0.5", "--warmup", "0.2", "--quiet"]
 
 
@@ -16,7 +18,7 @@ def run(tmp_path: Path, *arguments: str) -> int:
     return main([*arguments, "--json", str(tmp_path / "result.json")])
 
 
-@pytest.mark.parametrize("command", ["run", "ladder", "stream", "peers", "idle", "slow", "hpke", "compare"])
+@pytest.mark.parametrize("command", NAMES)
 def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -25,7 +27,7 @@ def test_every_command_explains_itself_with_an_example(command: str, capsys: pyt
 
 
 def test_there_is_no_command_without_a_test_of_its_help() -> None:
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == len(NAMES)
 
 
 def test_no_command_is_wrong_usage() -> None:
@@ -47,6 +49,7 @@ def test_an_unknown_target_is_wrong_usage(capsys: pytest.CaptureFixture[str]) ->
         ["run", "--rate", "nan"],
         ["run", "--warmup", "-1"],
         ["ladder", "--rounds", "0"],
+        ["talk", "--language-model", ".", "--users", "0"],
         ["peers", "--connections", "x"],
         ["idle", "--connections", "0"],
         ["slow", "--timeout", "inf"],
@@ -123,6 +126,44 @@ def test_a_worker_is_asked_without_gateway_and_relay(model: Path, tmp_path: Path
 def test_a_missing_model_is_said_to_be(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--model", str(tmp_path), "--quiet"]) == 2
     assert "seclude-model install" in capsys.readouterr().err
+
+
+def test_a_missing_language_model_is_said_to_be(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("talk", "ladder"):
+        words = [command, "--language-model", str(tmp_path), "--model", str(model), "--quiet"]
+        assert main(words) == 2
+        assert "seclude-model install smollm2" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(120)
+def test_people_talk_on_every_rung(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--language-model",
+        str(small_model(tmp_path)),
+        "--model",
+        str(model),
+        "--html",
+        str(tmp_path / "page.html"),
+    ]
+    run(tmp_path, "talk", *words, "--rounds", "1", "--seconds", "1", "--users", "3", "--quiet")
+    result = read(tmp_path / "result.json")
+    assert [case.name for case in result.streams] == ["model direct", "pace", "HPKE", "gateway", "relay"]
+    for case in result.streams:
+        assert case.completed > 0
+        assert not case.failed
+        assert case.tokens_per_second > 0
+        assert case.streaming["median_ttft_ms"] < case.streaming["median_e2el_ms"]
+        assert case.streaming["median_itl_ms"] >= 0
+        assert {"worker", "client"} <= set(case.cpu_us_per_token)
+    assert set(result.streams[-1].cpu_us_per_token) == {"relay", "gateway", "worker", "client"}
+    assert [figure.name for figure in result.figures if "in all" in figure.name] == [
+        "to the first token, in all",
+        "to each after it, in all",
+    ]
+    assert "TTFT p50" in capsys.readouterr().out
+    assert "TTFT p50" in (tmp_path / "page.html").read_text()
 
 
 def test_a_target_that_is_not_there_is_said_to_be(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """`seclude policy` and `seclude evidence`, as an auditor runs them: on files, and with nobody else."""
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from seclude.attestation.policy import Demonstration
 from seclude.attestation.policytext import render_policy_document
 from seclude.client.main import main
 from seclude.client.trust import SlotTable, Trust, render_trust
+from seclude.manifest import Entry, Manifest
 from tests.attestation.test_verify import CORE, GOOD, MEASUREMENT, NOW, POLICY, ROOT, SLOTS, make
 from tests.running import ROOT as PROJECT
 from tests.vectors import vector
@@ -107,6 +109,33 @@ def test_what_the_policy_alone_can_tell_of_a_core_is_told(
     assert words in capsys.readouterr().err
     assert main(["evidence", "show", file(tmp_path, GOOD), "--policy", policy, *moment(NOW)]) == 0
     assert "not judged: its age" in capsys.readouterr().out
+
+
+def manifest(**changed: bytes) -> Manifest:
+    """Return a manifest with models of each kind; those that are named hold something else."""
+    names = {"config": "config/measured", "encoder": "model/model.onnx", "language": "language/model.onnx.data",
+             "words": "language/tokenizer.json", "summariser": "summariser/decoder_model_merged.onnx"}  # fmt: skip
+    digests = {path: hashlib.sha256(changed.get(word, path.encode())).digest() for word, path in names.items()}
+    return Manifest(tuple(Entry(path, 0o644, 7, digests[path]) for path in sorted(digests)))
+
+
+def measured(software: Manifest) -> bytes:
+    """Return the bundle of a pool of workers with this software."""
+    core = replace(CORE, manifest_digest=software.digest)
+    return make(core, lambda report: replace(report, measurement=software.digest))
+
+
+def test_the_models_that_a_policy_names_are_accepted_and_any_other_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(POLICY.document, Demonstration)
+    named = replace_fields(POLICY.document, manifests=(manifest().digest.hex(),))
+    policy = file(tmp_path, render_policy_document(named).encode(), "policy.toml")
+    assert main(["evidence", "show", file(tmp_path, measured(manifest())), "--policy", policy, *moment(NOW)]) == 0
+    for word in ("encoder", "language", "words", "summariser"):
+        other = file(tmp_path, measured(manifest(**{word: b"changed"})))
+        assert main(["evidence", "show", other, "--policy", policy, *moment(NOW)]) == 1
+        assert "is not accepted by this policy" in capsys.readouterr().err
 
 
 def test_what_must_come_beside_a_platform_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

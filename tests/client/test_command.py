@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from inference.answer import event
+from seclude import bhttp
 from seclude.client.main import main
 from seclude.client.trust import render_trust
 from seclude.daemon.messages import Response
+from seclude.tasks import Highlight, Sentence, SummarizeRequest, SummarizeResponse, decode, encode
 from tests.client.serving import NOW, Relay, trusting
 from tests.running import ROOT
 
@@ -89,6 +92,43 @@ async def test_the_evidence_goes_where_it_is_wanted(
     assert status == 1
     assert (tmp_path / "here.json").exists() is named
     assert (tmp_path / "state" / "seclude").exists() is not named
+
+
+SAID = "Ana brings the grill on Friday."
+HIGHLIGHT = Highlight(0, "Ana", None, "I bring the grill on friday", ("promise",))
+ABSTRACT = SummarizeResponse(
+    "abstract", "", (HIGHLIGHT,), 9, 9, 9, "small", abstract=SAID, abstract_model="large", note="part of it"
+)
+
+
+async def test_an_abstract_is_shown_above_the_highlights_as_a_models(
+    relay: Relay, tmp_path: Path, capsys: Captured
+) -> None:
+    relay.inner = lambda _: bhttp.Response(200, (), encode(ABSTRACT))
+    assert (await run(tmp_path, [relay], "summarize", str(CHAT)))[0] == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Written by a model (large): ")
+    assert "it can still be wrong" in printed
+    assert printed.index(SAID) < printed.index("1 highlight of 9 messages") < printed.index("(part of it)")
+    assert (await run(tmp_path, [relay], "summarize", str(CHAT), "--json", "--no-abstract"))[0] == 0
+    assert json.loads(capsys.readouterr().out)["abstract"] == SAID
+    assert [decode(SummarizeRequest, asked.content).abstract for asked in relay.inners] == [True, False]
+
+
+@pytest.mark.parametrize("in_json", [True, False])
+async def test_a_streamed_abstract_is_shown_by_the_sentence(
+    relay: Relay, tmp_path: Path, capsys: Captured, in_json: bool
+) -> None:
+    parts = (("highlight", HIGHLIGHT), ("abstract", Sentence(SAID)), ("summary", ABSTRACT))
+    relay.events = tuple(event(name, encode(value)) for name, value in parts)
+    assert (await run(tmp_path, [relay], "summarize", str(CHAT), "--stream", *(["--json"] * in_json)))[0] == 0
+    lines = capsys.readouterr().out.splitlines()
+    if in_json:
+        assert [json.loads(line)["event"] for line in lines] == ["highlight", "abstract", "summary"]
+        assert json.loads(lines[1])["text"] == SAID
+    else:
+        assert lines[1] == f"  [model] {SAID}"
+        assert lines[3].startswith("[model] written by a model (large): ")
 
 
 async def test_a_single_source_is_a_trust_file_to_change(relay: Relay, tmp_path: Path, capsys: Captured) -> None:

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from seclude.client.render import clean, render_rewrite, render_summary
-from seclude.tasks import Highlight, RewriteResponse, SummarizeResponse
+from seclude.client.render import CHECKED, clean, render_end, render_rewrite, render_sentence, render_summary
+from seclude.tasks import Highlight, RewriteResponse, Sentence, SummarizeResponse
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,24 @@ def test_a_highlight_has_its_day_time_and_sender() -> None:
     ]
 
 
+def test_an_abstract_stands_above_and_says_whose_it_is() -> None:
+    shown = render_summary(answer(kind="abstract", abstract="They\x1b[2J meet.\nAt 9.", abstract_model="m\x07x"))
+    assert shown.splitlines()[:4] == [f"Written by a model (mx): {CHECKED}", "", "  They[2J meet. At 9.", ""]
+    assert shown.endswith(render_summary(answer()))
+
+
+def test_a_streamed_sentence_is_marked_and_the_mark_is_explained() -> None:
+    assert render_sentence(Sentence("They\x1b meet.\n")) == "  [model] They meet."
+    assert "[model]" not in render_end(answer())
+    end = render_end(answer(kind="abstract", abstract="They meet.", abstract_model="mx", note="part of it"))
+    assert end.splitlines() == [
+        "1 highlight of 3 messages",
+        f"[model] written by a model (mx): {CHECKED}",
+        "",
+        "(part of it)",
+    ]
+
+
 def test_a_note_is_shown() -> None:
     assert "(nothing to highlight)" in render_summary(answer(highlights=(), note="nothing to highlight"))
 
@@ -58,5 +76,9 @@ def test_a_note_is_shown() -> None:
 def test_a_rewrite_is_called_a_suggestion() -> None:
     suggestion = RewriteResponse("suggestion", "shorter", "Short.", True, ())
     assert render_rewrite(suggestion) == "Suggestion:\nShort."
+    by_model = RewriteResponse("suggestion", "shorter", "Short.", True, (), model="mx")
+    assert (
+        render_rewrite(by_model) == "Suggestion, written by a model (mx), which can have changed the meaning:\nShort."
+    )
     unchanged = RewriteResponse("suggestion", "shorter", "Short.", False, ())
     assert "nothing to change" in render_rewrite(unchanged)

@@ -17,14 +17,14 @@ from inference.answer import event
 from seclude import bhttp
 from seclude.client.asking import Streaming, ask_streaming
 from seclude.client.relays import Endpoint, Relays
-from seclude.client.sdk import summary_of
+from seclude.client.sdk import Told, summary_of
 from seclude.client.sync import SyncClient
 from seclude.daemon.messages import Response
 from seclude.errors import DATE, OHTTP_KEY, BusyError, TaskError, UpstreamError, UsageError
 from seclude.ohttp.chunked import encapsulate_chunked
 from seclude.ohttp.media import GATEWAY_PATH, OHTTP_CHUNKED_RES, OHTTP_RES, PROBLEM
 from seclude.padding import is_bucket, pad
-from seclude.tasks import SUMMARIZE_PATH, Highlight, SummarizeResponse, encode
+from seclude.tasks import SUMMARIZE_PATH, Highlight, Sentence, SummarizeRequest, decode, encode
 from tests.client.serving import ANSWER, MESSAGES, Relay, asking, trusting
 
 PICKED = Highlight(0, "Ana", None, "hello", ("central",))
@@ -34,7 +34,7 @@ FILLER = b":" + b" " * 100 + b"\n"
 PREFIX = 7 + 1120
 
 
-async def stream(relay: Relay) -> list[Highlight | SummarizeResponse]:
+async def stream(relay: Relay) -> list[Told]:
     async with asking(relay) as client:
         return [each async for each in client.summarize_stream(MESSAGES)]
 
@@ -46,6 +46,15 @@ async def test_highlights_come_as_they_are_chosen_and_the_summary_last(relay: Re
     assert bhttp.get(request.fields, b"accept") == b"text/event-stream"
     (body,) = relay.posts
     assert is_bucket(len(body) - PREFIX - 1 - 16)  # one chunk, the last one
+
+
+async def test_sentences_of_an_abstract_come_between_and_may_be_declined(relay: Relay) -> None:
+    said = Sentence("They meet.")
+    relay.events = (HIGHLIGHT, event("abstract", encode(said)), event("later", b"{}"), SUMMARY)
+    assert await stream(relay) == [PICKED, said, ANSWER]
+    async with asking(relay) as client:
+        await anext(client.summarize_stream(MESSAGES, abstract=False))
+    assert [decode(SummarizeRequest, request.content).abstract for request in relay.inners] == [True, False]
 
 
 async def test_events_are_given_before_the_stream_ends(relay: Relay) -> None:
@@ -278,7 +287,7 @@ async def test_a_synchronous_client_streams_too(relay: Relay) -> None:
     relay.events = (HIGHLIGHT, SUMMARY)
     async with relay.up() as url:
 
-        def ask() -> list[Highlight | SummarizeResponse]:
+        def ask() -> list[Told]:
             with SyncClient(trusting(relay.platform, url)) as client:
                 assert next(client.summarize_stream(MESSAGES)) == PICKED  # and leave the rest
                 return list(client.summarize_stream(MESSAGES))

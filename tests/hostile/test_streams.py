@@ -14,7 +14,7 @@ import pytest
 from seclude import bhttp
 from seclude.client.asking import Streaming
 from seclude.client.relays import Endpoint
-from seclude.client.sdk import Client, summary_of
+from seclude.client.sdk import Client, Told, summary_of
 from seclude.client.trust import Trust, load_trust, render_trust
 from seclude.daemon.answering import answering
 from seclude.daemon.messages import Request, Response, Streamed
@@ -41,7 +41,7 @@ class Recorded:
     body: bytes
     opener: ResponseOpener
 
-    async def read(self, body: bytes) -> list[Highlight | SummarizeResponse]:
+    async def read(self, body: bytes) -> list[Told]:
         """Return what the device makes of a body; raises as it does."""
         opener = ResponseOpener(self.opener._secret)  # each answer needs one of its own
         relay = Endpoint.connect(self.trust.relays[0], "relay")

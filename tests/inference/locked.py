@@ -31,7 +31,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from errno import EPERM
 from pathlib import Path
 from unittest.mock import patch
@@ -45,7 +45,7 @@ from inference.manifest import load_manifest
 from inference.open import answer_request, open_request
 from inference.runner import Runner
 from inference.seccomp import MACHINES
-from inference.warmup import load_tasks
+from inference.tasks.router import Tasks
 from inference.watch import Watch, collect_and_watch
 from seclude import bhttp, hpke
 from seclude.errors import ConfigError
@@ -384,8 +384,8 @@ def worker(arguments: list[str], *, fails: bool = False) -> int:
         sys.meta_path.insert(0, Finder())
         return locked
 
-    def collect(measured: bytes, model: Path) -> tuple[Manifest, Watch]:
-        _, watch = collect_and_watch(measured, model)
+    def collect(measured: bytes, models: Mapping[str, Path]) -> tuple[Manifest, Watch]:
+        _, watch = collect_and_watch(measured, models)
         return load_manifest(Path(arguments[arguments.index("--config") + 1]).with_name("worker.manifest")), watch
 
     # What measures must not meet this program, which is no part of a worker and of no release.
@@ -399,7 +399,7 @@ def worker(arguments: list[str], *, fails: bool = False) -> int:
 
 def cost(requests: int, lock: str) -> None:
     """Open, summarize and seal in a process of its own; say how many microseconds of a core one request takes."""
-    task = load_tasks(MODEL, 1)
+    task = Tasks(SentenceEncoder(MODEL, 1)).handle
     key = PrivateKey.generate(hpke.KEM_XWING)
     config = KeyConfig(0, key.kem, key.public_key, (SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, hpke.AEAD_AES_128_GCM),))
     lines = [line for line in CHAT.read_text().splitlines() if line][:12]
@@ -415,7 +415,9 @@ def cost(requests: int, lock: str) -> None:
         here.send(data)
         began = time.process_time()
         opened = open_request(there.recv(1 << 20), {0: HeldKey(config, key)}, lambda _id, _enc: None)
-        there.send(answer_request(opened, task, 0.0))
+        answered = answer_request(opened, task, 0.0)
+        assert isinstance(answered, bytes)  # rules and highlights take no event loop
+        there.send(answered)
         spent += time.process_time() - began if number >= 0 else 0.0
         assert bhttp.parse_response(opener.open(here.recv(1 << 20))).status == 200
     say(microseconds=1e6 * spent / requests)

@@ -2,15 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
-from inference.answer import Emit, Events, Task, event
-from inference.chunked import Opening, answer_chunked
-from inference.pace import Line, Pace, comment, fill, paced
+from inference.answer import Emit, Events, Spoken, Task, event, problem
+from inference.chunked import Opening, respond_chunked, seal_chunks
+from inference.pace import LINE_BYTES, Line, Pace, comment, fill, paced
 from inference.replay import ReplaySet
 from inference.runner import Runner
 from seclude import bhttp, hpke
@@ -76,7 +76,7 @@ def runner() -> Iterator[Runner]:
 
 async def answer(runner: Runner, opening: Opening, task: Task, pace: Pace = PACE) -> AsyncIterator[bytes]:
     opened, line = opening.finish(), Line()
-    job = asyncio.ensure_future(runner.run(answer_chunked, opened, task, NOW, line))
+    job = asyncio.ensure_future(respond_chunked(opened, task, NOW, runner, line))
     async with aclosing(paced(line, job, opened.sealer, pace)) as pieces:
         async for piece in pieces:
             yield piece
@@ -149,14 +149,73 @@ async def test_no_chunk_leaves_before_its_tick(runner: Runner) -> None:
     assert all(later - moments[0] >= 0.9 * pace.tick_seconds * tick for tick, later in enumerate(moments))
 
 
-async def test_a_request_that_finds_no_room_in_the_end_is_answered_inside(runner: Runner) -> None:
+async def test_a_request_that_finds_no_room_in_the_end_is_answered_inside() -> None:
     data, opener = asked()
     opening = Opening(HELD, unseen)
     opening.feed(data)
-    opened, line = replace(opening.finish(), failure=BusyError("no room")), Line()
+    opened = opening.finish()
     job = asyncio.get_running_loop().create_future()
-    job.set_result(answer_chunked(opened, echo, NOW, line))
-    assert (await read(paced(line, job, opened.sealer, PACE), opener)).status == 503
+    job.set_result(seal_chunks(opened, problem(BusyError("no room"), NOW)))
+    assert (await read(paced(Line(), job, opened.sealer, PACE), opener)).status == 503
+
+
+def speaking(*events: bytes) -> Task:
+    async def make() -> AsyncGenerator[bytes, None]:
+        for each in events:
+            yield each
+
+    async def respond() -> AsyncGenerator[bytes, None]:
+        return make()
+
+    return lambda _: Spoken(respond)
+
+
+async def test_what_is_spoken_leaves_as_what_a_thread_makes(runner: Runner) -> None:
+    made = [event("a", b"x" * size) for size in (10, 400, 3, 900)]
+    seen = []
+    for task in (counting(*made), speaking(*made)):
+        data, opener = asked()
+        opening = Opening(HELD, unseen)
+        opening.feed(data)
+        seen.append(await read(answer(runner, opening, task), opener))
+    for answered in seen:
+        lines = [line for line in answered.content.split(b"\n") if line and not line.startswith(b":")]
+        assert b"".join(lines) == b"".join(made).replace(b"\n", b"")
+    assert set(seen[0].sizes) == set(seen[1].sizes)
+
+
+async def test_who_speaks_faster_than_it_leaves_waits(runner: Runner) -> None:
+    line, added = Line(), list[int]()
+
+    async def speak() -> None:
+        for number in range(5):
+            await line.add(bytes(LINE_BYTES // 2))
+            added.append(number)
+
+    speaking = asyncio.create_task(speak())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert added == [0, 1]
+    line.take(1)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert added == [0, 1, 2]
+    while not (speaking.done() and line.empty):
+        line.take(LINE_BYTES)
+        await asyncio.sleep(0)
+    assert added == [0, 1, 2, 3, 4]
+
+
+async def test_a_whole_answer_that_is_spoken_is_in_its_bucket(runner: Runner) -> None:
+    async def respond() -> bhttp.Response:
+        return bhttp.Response(200, (), b"x" * 2000)
+
+    data, opener = asked()
+    opening = Opening(HELD, unseen)
+    opening.feed(data)
+    answered = await read(answer(runner, opening, lambda _: Spoken(respond)), opener)
+    assert answered.content == b"x" * 2000
+    assert is_bucket(answered.plain)
 
 
 async def test_chunks_leave_on_their_tick_though_nothing_is_there(runner: Runner) -> None:

@@ -25,7 +25,7 @@ import pytest
 from inference.attesting import MAX_MESSAGE, READY, parse_answer
 from inference.config import Attestation, WorkerConfig
 from inference.isolate import ENVIRONMENT, OPTIONS
-from inference.manifest import CONFIG, load_manifest
+from inference.manifest import CONFIG, hash_file, load_manifest
 from inference.producers.simulated import create_simulated_platform
 from seclude.attestation.accept import SimulatedTable
 from seclude.attestation.policy import Demonstration
@@ -237,6 +237,23 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(place: Place, name: str)
     entries = tuple(sorted((*manifest.entries, Entry(name, 0o644, 0, bytes(32)))))
     place.manifest.write_text(render_manifest(Manifest(entries)))
     assert place.launch() == f"{name!a} leads out of its folder"
+
+
+def test_each_model_is_measured_under_the_name_of_its_place(place: Place) -> None:
+    text, folder = place.config.read_text(), place.config.parent / "spoken"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"weights")
+    own = {"language": "language_model", "summariser": "summariser"}
+    lines = "".join(f'{key} = "{folder}"\n' for key in own.values())
+    place.config.write_text(text.replace("[launch]\n", f"[launch]\n{lines}"))
+    entries = [hash_file(f"{word}/model.onnx", folder / "model.onnx") for word in own]
+    manifest = load_manifest(place.manifest)
+    place.manifest.write_text(render_manifest(Manifest(tuple(sorted([*manifest.entries, *entries])))))
+    assert place.launch() == ""
+    (folder / "model.onnx").write_bytes(b"Weights")
+    assert place.launch() == f"{LAUNCH}changed: language/model.onnx, summariser/model.onnx"
+    (folder / "model.onnx").unlink()
+    assert place.launch() == f"{LAUNCH}missing: language/model.onnx, summariser/model.onnx"
 
 
 def test_a_changed_model_or_configuration_is_not_launched(place: Place) -> None:

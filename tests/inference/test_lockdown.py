@@ -18,14 +18,16 @@ import tempfile
 import time
 import tomllib
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from deploy import stack as deployed
 from inference import lockdown
@@ -35,6 +37,7 @@ from inference.worker import NOT_LOCKED, _Gate
 from seclude import bhttp
 from seclude.attestation.bundle import parse_bundle, parse_core
 from seclude.attestation.slots import Slots
+from seclude.chat import CHAT_PATH, DONE, ChatMessage, ChatRequest
 from seclude.daemon.messages import Request, Response
 from seclude.errors import ConfigError
 from seclude.ohttp.chunked import ResponseOpener, encapsulate_chunked
@@ -43,9 +46,11 @@ from seclude.ohttp.keyconfig import KeyConfig, parse_key_configs
 from seclude.ohttp.media import EVENT_STREAM, OHTTP_CHUNKED_REQ, OHTTP_REQ
 from seclude.pool import Birth, serialize_birth
 from seclude.pool import Message as Path_
-from seclude.tasks import Message, RewriteRequest, SummarizeRequest, encode
+from seclude.tasks import TONES, Message, RewriteRequest, SummarizeRequest, encode
 from tests.authority import Authority
+from tests.inference.engine.test_layout import tiny
 from tests.inference.locked import LIBC, Prepared, actions
+from tests.languagemodel import small_model
 from tests.running import ROOT, Running, start_stack, stop_stack
 
 if platform.machine() not in MACHINES:
@@ -55,6 +60,7 @@ with closing(Prepared()) as _prepared:
     ACTIONS = tuple(actions(_prepared))
 EPERM = 1
 EACCES = 13
+MODEL_NAME = "small-chat"
 # Of these, others than root are refused some by every system, with the same error.
 FOR_ROOT = {
     "change the root", "mount", "open by handle", "perf events", "a program in the kernel", "userfaultfd", "io_uring",
@@ -352,7 +358,11 @@ SUMMARY = message("/v1/summarize", encode(CHAT))
 @pytest.fixture(scope="module")
 def running(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A stack of its own, whose worker a test may end."""
-    running = start_stack(tmp_path_factory.mktemp("locked"), "--workers", "1")
+    language = small_model(tmp_path_factory.mktemp("language"))
+    options = ["--workers", "1", "--language-model", str(language)]
+    if "SECLUDE_TEST_MODELS" in os.environ:
+        options += ["--summariser", str(tiny("tiny-bart"))]
+    running = start_stack(tmp_path_factory.mktemp("locked"), *options)
     yield running
     stop_stack(running)
 
@@ -389,6 +399,7 @@ def use_everything(worker: Worker) -> None:
         assert answered == expected or expected is None
     body, opener = worker.in_chunks(message("/v1/summarize", encode(CHAT), ("accept", EVENT_STREAM)))
     assert b"event:" in b"".join(opener.feed(body)) + opener.finish()
+    write_everything(worker)
     worker.in_chunks(message("/v1/none", b"{}"))
     for method, path, sent, kind, expected in (
         ("POST", Path_.REQUEST, b"junk", OHTTP_REQ, None),
@@ -419,6 +430,21 @@ def use_everything(worker: Worker) -> None:
     assert ask(worker.admin, "POST", "/livez")[0] == 405
 
 
+def write_everything(worker: Worker) -> None:
+    """Ask for all that models write, and for what they refuse."""
+    said = (ChatMessage("user", "Hello there"),)
+    for temperature in (0.0, 1.2):
+        chat = ChatRequest(MODEL_NAME, said, max_tokens=8, temperature=temperature)
+        assert worker.whole(message(CHAT_PATH, encode(chat))).status == 200
+        body, opener = worker.in_chunks(message(CHAT_PATH, encode(replace(chat, stream=True))))
+        assert DONE in b"".join(opener.feed(body)) + opener.finish()
+    long = (ChatMessage("user", "Hello there" * 1000),)
+    assert worker.whole(message(CHAT_PATH, encode(replace(chat, messages=long)))).status == 413
+    assert worker.whole(message(CHAT_PATH, encode(replace(chat, model="other")))).status == 404
+    for tone in TONES:
+        assert worker.whole(message("/v1/rewrite", encode(RewriteRequest(text="cant come", tone=tone)))).status == 200
+
+
 def log_of(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -431,6 +457,47 @@ def test_the_worker_is_locked_down_before_it_is_ready(running: Running) -> None:
         assert int(found["VmLck"].split()[0]) > 100_000
     events = [line["event"] for line in log_of(running.state / "worker-0.log")]
     assert events == ["starting", "simulated", "locked_down", "ready"]
+
+
+def seen_of(pid: int) -> tuple[set[str], Counter[str]]:
+    """Return the threads of a process, and what it has open."""
+    opened = Counter[str]()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            opened[os.readlink(entry)] += 1
+    return {entry.name for entry in Path(f"/proc/{pid}/task").iterdir()}, opened
+
+
+def test_models_that_write_do_so_with_the_threads_and_descriptors_that_were_there(running: Running) -> None:
+    pid = running.pid("worker-0")
+    threads, opened = seen_of(pid)
+    write_everything(worker_of(running))
+    assert seen_of(pid)[0] == threads
+    assert {status(pid, thread)["Seccomp"] for thread in threads} == {"2"}
+    more = seen_of(pid)[1] - opened
+    assert not [name for name in more if not name.startswith("socket:")], "connections may not have closed yet"
+
+
+def test_models_with_pools_of_threads_write_in_a_locked_process(tmp_path: Path) -> None:
+    folders = [str(small_model(tmp_path))]
+    if "SECLUDE_TEST_MODELS" in os.environ:
+        folders.append(str(tiny("tiny-bart")))
+    command = [sys.executable, "-m", "tests.inference.lockedwriting", *folders]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        before = seen_of(process.pid)
+        assert len(before[0]) >= 2 + len(folders)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        said = json.loads(process.stdout.readline())
+        assert seen_of(process.pid) == before
+        process.communicate("\n", timeout=20)
+    assert process.returncode == 0
+    assert (set(said["statuses"]), said["streamed"]) == ({200}, 3)
 
 
 def test_a_locked_worker_serves_everything_and_drains(running: Running) -> None:

@@ -31,7 +31,7 @@ from seclude.manifest import render_manifest
 config, model, before, after = sys.argv[1:]
 exec(before)
 try:
-    manifest = collect(config.encode(), Path(model))
+    manifest = collect(config.encode(), {"model": Path(model)})
 except ConfigError as exc:
     print("refused:", exc)
 else:

@@ -2,16 +2,22 @@
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 from prometheus_client import generate_latest
 
+from inference.answer import Spoken
+from inference.engine.generation import Ended, Finish
 from inference.metrics import WorkerMetrics
+from inference.tasks.language import Tally
 from seclude import bhttp
 from seclude.daemon.messages import Request, Response
 from seclude.errors import BusyError, OpenError
 from seclude.pool import Message
 from seclude.tasks import REWRITE_PATH, SUMMARIZE_PATH
+
+Respond = Callable[[], Awaitable[bhttp.Response | AsyncGenerator[bytes, None]]]
 
 
 def request(path: str) -> Request:
@@ -89,6 +95,66 @@ def test_a_task_that_fails_is_timed_too() -> None:
     with pytest.raises(KeyError):
         metrics.timing(fail)(ask(REWRITE_PATH))
     assert samples(metrics)["seclude_worker_task_seconds_count"] == 1
+
+
+async def test_what_is_spoken_is_timed_until_it_ends() -> None:
+    metrics = WorkerMetrics(lambda: 0)
+    reply = bhttp.Response(200, (), b"")
+
+    async def whole() -> bhttp.Response:
+        return reply
+
+    async def make() -> AsyncGenerator[bytes, None]:
+        yield b"a"
+        yield b"b"
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        return make()
+
+    async def fail() -> bhttp.Response:
+        raise BusyError("x")
+
+    def count() -> float:
+        return samples(metrics)["seclude_worker_task_seconds_count"]
+
+    def spoken(respond: Respond) -> Spoken:
+        answer = metrics.timing(lambda _: Spoken(respond))(ask(SUMMARIZE_PATH))
+        assert isinstance(answer, Spoken)
+        return answer
+
+    assert await spoken(whole).respond() is reply
+    assert count() == 1
+    with pytest.raises(BusyError):
+        await spoken(fail).respond()
+    assert count() == 2
+    made = await spoken(events).respond()
+    assert isinstance(made, AsyncGenerator)
+    assert await anext(made) == b"a"
+    assert count() == 2
+    assert [each async for each in made] == [b"b"]
+    assert count() == 3
+    left = await spoken(events).respond()
+    assert isinstance(left, AsyncGenerator)
+    await anext(left)
+    await left.aclose()
+    assert count() == 4
+
+
+def test_a_language_model_shows_its_load_and_what_it_did() -> None:
+    metrics, tally = WorkerMetrics(lambda: 0), Tally(running=5, refused=2)
+    metrics.watch_language(tally, slots=4)
+    tally.ended(Ended(Finish.STOP, prompt_tokens=33, completion_tokens=1))
+    found = {name: value for name, value in samples(metrics).items() if "_language_" in name}
+    assert found == {
+        "seclude_worker_language_slots": 4,
+        "seclude_worker_language_slots_used": 4,
+        "seclude_worker_language_waiting": 1,
+        "seclude_worker_language_refusals_total": 2,
+        'seclude_worker_language_tokens_total{what="read"}': 64,
+        'seclude_worker_language_tokens_total{what="written"}': 1,
+    }
+    tally.running = 0
+    assert samples(metrics)["seclude_worker_language_waiting"] == 0
 
 
 def test_opening_has_a_clock_of_its_own() -> None:

@@ -22,6 +22,7 @@ from seclude.attestation.bundle import parse_bundle
 from seclude.pool import OCTETS, Birth, Message, Shared, serialize_birth, serialize_shared
 from seclude.tlog.keys import ML_DSA_44, generate_skey
 from seclude.toml import render_toml
+from tests.languagemodel import small_model
 from tests.ledgers import LedgerHere
 from tests.running import ROOT
 
@@ -190,6 +191,26 @@ def test_launch_parameters_change_no_measurement_and_work_as_elsewhere(folder: P
         ["info", "worker", each]
         for each in ("starting", "simulated", "locked_down", "ready", "stopping", "drained", "stopped")
     ]
+
+
+def test_a_worker_whose_own_look_refuses_its_language_model_ends_with_all_its_threads(
+    folder: Path, tmp_path: Path
+) -> None:
+    """What launched it measured what the manifest names; what lies beside that, it finds when its engine runs."""
+    language, manifest = small_model(tmp_path), tmp_path / "manifest"
+    path = config(folder, tmp_path, "[launch]\n", f'[launch]\nlanguage_model = "{language}"\n')
+    Path(path).write_text(Path(path).read_text().replace(str(folder / "worker.manifest"), str(manifest)))
+    made = worker("manifest", "--config", path, "--out", str(manifest))
+    assert made.returncode == 0, made.stderr
+    with serving(path) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    (language / "extra").touch()
+    done = worker("--config", path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"seclude-worker: this is not the software of {manifest}: new: language/extra"
+    )
 
 
 def test_a_clock_before_the_first_slot_is_a_reason_and_no_failure(folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from seclude.tasks import (
     Problem,
     RewriteRequest,
     RewriteResponse,
+    Sentence,
     SummarizeRequest,
     SummarizeResponse,
     decode,
@@ -26,7 +27,10 @@ from seclude.tasks import (
 )
 
 SECRET = "canary"
-TYPES = (Message, SummarizeRequest, Highlight, SummarizeResponse, RewriteRequest, RewriteResponse, Change, Problem)
+TYPES = (
+    *(Message, SummarizeRequest, Highlight, Sentence, SummarizeResponse),
+    *(RewriteRequest, RewriteResponse, Change, Problem),
+)
 
 
 def chat(*messages: Mapping[str, object]) -> bytes:
@@ -44,6 +48,7 @@ def chat(*messages: Mapping[str, object]) -> bytes:
         (chat(), "$.messages: Expected array of length >= 1"),
         (b'{"messages":[{"sender":"A","text":"a"}],"max_highlights":0}', "$.max_highlights: Expected int >= 1"),
         (b'{"messages":[{"sender":"A","text":"a"}],"max_highlights":51}', "$.max_highlights: Expected int <= 50"),
+        (b'{"messages":[{"sender":"A","text":"a"}],"abstract":"canary"}', "$.abstract: Expected bool, got str"),
         (b"{}", "$: Object missing required field messages"),
         (b"[1]", "$: Expected object, got array"),
     ],
@@ -118,6 +123,7 @@ def test_values_come_back_as_they_were() -> None:
     highlight = Highlight(index=0, sender="Ana", time=time, text="9 €? 🎉", reasons=("amount", "question"))
     answer = SummarizeResponse("highlights", "Ana: 9 €? 🎉", (highlight,), 2, 1, 1, "m", note=None)
     assert decode(SummarizeResponse, encode(answer)) == answer
+    assert decode(SummarizeRequest, chat({"sender": "A", "text": "a"})).abstract, "unless it is declined"
 
 
 def test_no_repr_shows_what_people_wrote() -> None:

@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -131,16 +131,16 @@ def manifest_of(path: Path) -> LocatedManifest:
 
 
 def test_files_are_hashed_again_under_the_watch(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[bytes, Path]] = []
+    calls: list[tuple[bytes, Mapping[str, Path]]] = []
 
-    def collect(measured_config: bytes, model_dir: Path) -> LocatedManifest:
-        calls.append((measured_config, model_dir))
+    def collect(measured_config: bytes, models: Mapping[str, Path]) -> LocatedManifest:
+        calls.append((measured_config, models))
         return manifest_of(files[0])
 
     monkeypatch.setattr(module, "collect", collect)
     monkeypatch.setattr(module, "process_started", time.time)  # the files of a test are younger than its process
-    manifest, watch = collect_and_watch(b"config", Path("model"))
-    assert calls == [(b"config", Path("model"))] * 2
+    manifest, watch = collect_and_watch(b"config", {"model": Path("model")})
+    assert calls == [(b"config", {"model": Path("model")})] * 2
     assert manifest == manifest_of(files[0])
     files[0].write_bytes(b"changed")
     assert watch.changed() == [files[0]]
@@ -148,7 +148,7 @@ def test_files_are_hashed_again_under_the_watch(files: list[Path], monkeypatch: 
 
 
 def test_a_change_between_the_two_hashes_is_refused(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def collect(measured_config: bytes, model_dir: Path) -> LocatedManifest:
+    def collect(measured_config: bytes, models: Mapping[str, Path]) -> LocatedManifest:
         manifest = manifest_of(files[0])
         files[0].write_bytes(files[0].read_bytes() + b"!")
         return manifest
@@ -156,7 +156,7 @@ def test_a_change_between_the_two_hashes_is_refused(files: list[Path], monkeypat
     monkeypatch.setattr(module, "collect", collect)
     monkeypatch.setattr(module, "process_started", time.time)  # the files of a test are younger than its process
     with pytest.raises(ConfigError, match="changed: app/a"):
-        collect_and_watch(b"config", Path("model"))
+        collect_and_watch(b"config", {"model": Path("model")})
 
 
 def test_a_file_put_in_place_while_the_worker_was_starting_is_refused(files: list[Path], tmp_path: Path) -> None:

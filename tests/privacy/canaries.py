@@ -98,7 +98,7 @@ class Asking:
     """One client of a stack, who also reaches the workers where a gateway would."""
 
     def __init__(self, client: Client, session: ClientSession, pool: TrustedPool, workers: Sequence[str]) -> None:
-        self._client = client
+        self.client: Final = client
         self._session = session
         self._config = pool.key_configs[0]
         self._workers = workers
@@ -118,15 +118,15 @@ class Asking:
         }
 
     async def _summary(self, canary: Canary) -> None:
-        answer = await self._client.summarize(canary.messages(1 + canary.number % 3 * 4))
+        answer = await self.client.summarize(canary.messages(1 + canary.number % 3 * 4))
         assert canary.words[0] in answer.text
 
     async def _rewrite(self, canary: Canary) -> None:
         tone = RANDOM.choice(TONES)
-        assert canary.words[3] in (await self._client.rewrite(canary.draft, tone)).text
+        assert canary.words[3] in (await self.client.rewrite(canary.draft, tone)).text
 
     async def _stream(self, canary: Canary) -> None:
-        events = [event async for event in self._client.summarize_stream(canary.messages())]
+        events = [event async for event in self.client.summarize_stream(canary.messages())]
         assert isinstance(events[-1], Summary)
         assert canary.words[0] in events[-1].text
 
@@ -138,22 +138,22 @@ class Asking:
             b'{"messages":[{"sender":"a","text":"x","%b":1}]}' % word,
             word + b"\xff\xfe",
         ):
-            assert (await self._client.request(inner(SUMMARIZE, content))).status == 400
+            assert (await self.client.request(inner(SUMMARIZE, content))).status == 400
         tone = b'{"text":"%b","tone":"%b"}' % (canary.words[1].encode(), word)
-        assert (await self._client.request(inner(REWRITE, tone))).status == 400
+        assert (await self.client.request(inner(REWRITE, tone))).status == 400
 
     async def _path(self, canary: Canary) -> None:
         path = b"/v1/" + canary.words[3].encode()
-        assert (await self._client.request(inner(path, canary.words[0].encode()))).status == 404
+        assert (await self.client.request(inner(path, canary.words[0].encode()))).status == 404
 
     async def _fields(self, canary: Canary) -> None:
         content = encode(RewriteRequest(text=canary.draft, tone="shorter"))
         date, kind = bhttp.Field(b"date", canary.words[1].encode()), b"text/" + canary.words[0].encode()
         other = bhttp.Field(b"content-type", kind)
-        assert (await self._client.request(inner(REWRITE, content, (*IS_JSON, date)))).status == 400
-        assert (await self._client.request(inner(REWRITE, content, (other,)))).status == 415
+        assert (await self.client.request(inner(REWRITE, content, (*IS_JSON, date)))).status == 400
+        assert (await self.client.request(inner(REWRITE, content, (other,)))).status == 415
         funny = encode(RewriteRequest(text=canary.draft, tone="funny"))
-        assert (await self._client.request(inner(REWRITE, funny))).status == 501
+        assert (await self.client.request(inner(REWRITE, funny))).status == 501
 
     async def _message(self, canary: Canary) -> None:
         body, opener = encapsulate_request(self._config, b"\x00\x04POST\x05https" + canary.words[0].encode() * 3)
@@ -186,15 +186,15 @@ class Asking:
         writer.close()
 
     async def _given_up(self, canary: Canary) -> None:
-        await _cancel(self._client.summarize(canary.messages(LONG)))
+        await cancel(self.client.summarize(canary.messages(LONG)))
 
     async def _stream_given_up(self, canary: Canary) -> None:
         async def read() -> None:
-            async with contextlib.aclosing(self._client.summarize_stream(canary.messages(LONG))) as events:
+            async with contextlib.aclosing(self.client.summarize_stream(canary.messages(LONG))) as events:
                 async for _ in events:
                     pass
 
-        await _cancel(read())
+        await cancel(read())
 
     def _chunks(self, canary: Canary) -> tuple[bytes, bytes]:
         message = pad(bhttp.serialize_request(inner(SUMMARIZE, encode(SummarizeRequest(messages=canary.messages(3))))))
@@ -211,7 +211,7 @@ class Asking:
             return await answer.read()
 
 
-async def _cancel(asking: Awaitable[object]) -> None:
+async def cancel(asking: Awaitable[object]) -> None:
     """Give something up after a while in which it may have begun or be in the middle."""
     with contextlib.suppress(Error, TimeoutError):
         async with asyncio.timeout(RANDOM.uniform(0.02, 0.3)):
@@ -229,11 +229,13 @@ def draw(count: int, kinds: Sequence[str], model: Path) -> tuple[list[Canary], N
     return canaries, needles
 
 
-async def ask_all(trust: Trust, workers: Sequence[str], canaries: Sequence[Canary]) -> Counter[str]:
-    """Send the requests, some at once and in any order, and return how many of each kind."""
+async def ask_all(
+    trust: Trust, workers: Sequence[str], canaries: Sequence[Canary], make: Callable[..., Asking] = Asking
+) -> Counter[str]:
+    """Send the requests, some at once and in any order, by what `make` makes, and return how many of each kind."""
     room = asyncio.Semaphore(AT_ONCE)
     async with Client(trust) as client, ClientSession() as session:
-        asking = Asking(client, session, await client.verify(), workers)
+        asking = make(client, session, await client.verify(), workers)
 
         async def send(canary: Canary) -> None:
             async with room:

@@ -12,14 +12,14 @@ from pathlib import Path
 from unittest.mock import patch
 
 from bench import front
-from inference.answer import Events, Task
+from inference.answer import Answer, Task
 from seclude import bhttp
 
 
 def writing_down(task: Task, descriptor: int, seconds: float) -> Task:
     """Return a task that takes so much longer, and is written down when it begins."""
 
-    def counted(request: bhttp.Request) -> bhttp.Response | Events:
+    def counted(request: bhttp.Request) -> Answer:
         os.write(descriptor, request.content + b"\n")
         time.sleep(seconds)
         return task(request)

@@ -3,19 +3,31 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
+from deploy.party import Party, StackError
+from deploy.stack import Stack
+from inference.manifest import load_manifest
+from seclude.client.sdk import Client
 from seclude.client.sync import SyncClient
 from seclude.client.trust import load_trust
+from seclude.daemon.lifecycle import REFUSED_STATUS
+from seclude.errors import VerificationError
+from seclude.manifest import Manifest
 from seclude.tasks import Message
+from tests.inference.engine.test_layout import tiny
+from tests.languagemodel import small_model
 from tests.running import ROOT, Running, start_stack, stop_stack
 from tests.stack.conftest import (
     LISTENING,
@@ -34,6 +46,7 @@ from tests.stack.conftest import (
 
 LOOPBACK = "0100007F"  # 127.0.0.1, as /proc/net/tcp writes it
 MESSAGES = (Message(sender="Ana", text="We decided to meet at 9 on Saturday."),)
+REFUSALS, AT_ONCE = 200, 20  # of which three were taken for deaths where a status was taken from asyncio
 
 
 def serves(running: Running) -> bool:
@@ -202,12 +215,27 @@ def addresses_of(running: Running) -> set[str]:
 
 @pytest.fixture
 def single(model: Path, tmp_path: Path) -> Iterator[Running]:
-    """A stack of one worker, on a model of its own, for one test that ends it."""
-    own = tmp_path / "models" / model.name
-    shutil.copytree(model, own)
-    running = start_stack(tmp_path / "state", "--workers", "1", "--model", str(own))
+    """A stack of one worker, for one test that ends it."""
+    yield from ended(start_stack(tmp_path / "state", "--workers", "1", "--model", str(model)))
+
+
+@pytest.fixture
+def installed(model: Path, tmp_path: Path) -> Iterator[Running]:
+    """The same with a model of each kind that can be had, which are its own: in `models`, by their words."""
+    own = tmp_path / "models"
+    shutil.copytree(model, own / "model")
+    small_model(tmp_path).rename(own / "language")
+    options = ["--model", str(own / "model"), "--language-model", str(own / "language")]
+    if "SECLUDE_TEST_MODELS" in os.environ:
+        shutil.copytree(tiny("tiny-bart"), own / "summariser")
+        options += ["--summariser", str(own / "summariser")]
+    yield from ended(start_stack(tmp_path / "state", "--workers", "1", *options))
+
+
+def ended(running: Running) -> Iterator[Running]:
+    """Yield a stack, and end it if the test failed before it came to that."""
     yield running
-    if running.process.poll() is None:  # the test failed before it came to that
+    if running.process.poll() is None:
         running.process.terminate()
         running.process.communicate()
 
@@ -243,10 +271,61 @@ def test_a_signal_while_it_starts_leaves_nothing(model: Path, tmp_path: Path) ->
     assert processes_of(state) == []
 
 
-def test_a_changed_model_ends_its_worker_for_good(single: Running, tmp_path: Path) -> None:
+async def test_a_party_that_refuses_to_start_is_known_by_its_status(tmp_path: Path) -> None:
+    """Where it was taken for one that died, it would be started again and again."""
+
+    async def status(number: int) -> int:
+        party = Party("refusing", ["/bin/sh", "-c", f"exit {REFUSED_STATUS}"], tmp_path / f"{number}.log")
+        with pytest.raises(StackError):
+            await party.start()
+        assert party.process is not None
+        return await party.process.wait()
+
+    for _ in range(REFUSALS // AT_ONCE):
+        assert await asyncio.gather(*map(status, range(AT_ONCE))) == [REFUSED_STATUS] * AT_ONCE
+
+
+async def test_devices_refuse_a_worker_whose_language_model_they_do_not_name(model: Path, tmp_path: Path) -> None:
+    """Its files stand in the manifest; where one of them is another, that is other software, and is sent nothing."""
+    stack = Stack(tmp_path / "state", 1, model, language_model=small_model(tmp_path), ledger=False)
+    await stack.start()
+    try:
+        manifest, trust = load_manifest(tmp_path / "state" / "worker.manifest"), load_trust(stack.trust_file)
+        async with Client(trust) as client:
+            assert "meet at 9" in (await client.summarize(MESSAGES)).text
+        before = await asyncio.to_thread(opened, stack)
+        for path in ("model/model.onnx", "language/model.onnx.data", "language/tokenizer.json"):
+            entries = [replace(each, sha256=bytes(32)) if each.path == path else each for each in manifest.entries]
+            assert entries != list(manifest.entries)
+            policy = stack.policy(Manifest(tuple(entries)).digest.hex())
+            async with Client(replace_fields(trust, policy_document=policy)) as client:
+                with pytest.raises(VerificationError):
+                    await client.summarize(MESSAGES)
+        assert await asyncio.to_thread(opened, stack) == before > 0
+    finally:
+        await stack.stop()
+
+
+def opened(stack: Stack) -> float:
+    """Return how many requests the worker has got."""
+    page = ask(f"http://{stack.parties['worker-0'].admin}/metrics").body.decode()
+    return sum(map(float, re.findall(r"^seclude_worker_decapsulations_total\S* (\S+)$", page, re.MULTILINE)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model/model.onnx",
+        "language/model.onnx.data",
+        pytest.param("summariser/decoder_model_merged.onnx", marks=pytest.mark.drill),
+    ],
+)
+def test_a_changed_model_ends_its_worker_for_good(installed: Running, tmp_path: Path, name: str) -> None:
+    single, weights = installed, tmp_path / "models" / name
+    if not weights.exists():
+        pytest.skip("SECLUDE_TEST_MODELS is not set")
     assert serves(single), "a pool of one works where it is declared single"
     pid = single.pid("worker-0")
-    (weights,) = (tmp_path / "models").rglob("model.onnx")
     with weights.open("r+b") as file:
         file.seek(weights.stat().st_size // 2)
         byte = file.read(1)
@@ -255,7 +334,7 @@ def test_a_changed_model_ends_its_worker_for_good(single: Running, tmp_path: Pat
     eventually(lambda: not is_alive(pid), 5, "the worker ended")
     assert events(single, "worker-0")[-1] == "files_changed"
     log = single.state / "worker-0.log"
-    eventually(lambda: "changed: model/model.onnx" in log.read_text(), 30, "the next one refuses to start, and why")
+    eventually(lambda: f"changed: {name}" in log.read_text(), 30, "the next one refuses to start, and why")
     done = single.seclude("rewrite", "see you tmrw")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "seclude: no worker is free; try again in a few seconds\n"

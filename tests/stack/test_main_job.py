@@ -357,6 +357,10 @@ COMMANDS = [[name] for name in sorted(SCRIPTS)] + [
     ["seclude-model", "install"],
     ["seclude-model", "list"],
     ["seclude-model", "check"],
+    ["seclude-model", "import"],
+    ["seclude-model", "convert"],
+    ["seclude-model", "inspect"],
+    ["seclude-model", "bench"],
 ]
 
 

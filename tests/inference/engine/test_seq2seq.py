@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnxruntime import InferenceSession, OrtValue
+from onnxruntime import InferenceSession
 
 from inference.engine.layout import generation_of
 from inference.engine.logits import Row, random_from
-from inference.engine.seq2seq import Graphs, Seq2Seq
+from inference.engine.seq2seq import Graphs, Seq2Seq, Steps
 from inference.engine.session import load_session
 from inference.runner import Runner
 from seclude.errors import ConfigError, UsageError
 from tests.inference.engine.test_beam import Reference
 from tests.inference.engine.test_layout import sentencepiece, tiny
 from tests.inference.engine.test_session import FLOAT, INT64, field, graph, model, node, tensor, value_info, whole
-from tests.privacy.residue import Needles, memory_of, residue
+from tests.privacy.residue import SMALL_IDS, Needles, memory_of, residue
 from tests.running import ROOT
 
 NAMES = ("tiny-bart", "tiny-t5")
@@ -98,14 +98,11 @@ def test_rows_are_the_same_to_the_last_bit_whatever_the_other_rows_hold(loaded: 
     lengths = np.array([[9], [4], [12], [1]])
 
     def bits(ids: np.ndarray, lengths: np.ndarray, last: np.ndarray) -> list[bytes]:
-        mask = (np.arange(12) < lengths).astype(np.int64)
-        feeds = graphs.read(ids, mask) | graphs.nothing(4)
-        seen = [feeds["encoder_hidden_states"].numpy()[0].tobytes()]
+        steps = Steps(graphs, ids, (np.arange(12) < lengths).astype(np.int64))
+        seen = [steps._hidden[0].tobytes()]
         for step in range(6):
-            tokens = np.ascontiguousarray(last[:, step : step + 1])
-            logits, past = graphs.decode(feeds | {"input_ids": OrtValue.ortvalue_from_numpy(tokens)})
-            feeds |= past | {"use_cache_branch": graphs.with_past}
-            seen += [logits[0].tobytes(), *(past[name].numpy()[0].tobytes() for name in sorted(past))]
+            logits = steps.step(last[:, step].tolist())
+            seen += [logits[0].tobytes(), steps._kept[:, 0].tobytes(), steps._crossed[:, 0].tobytes()]
         return seen
 
     ids, last = random.integers(3, 300, (4, 12)), random.integers(3, 300, (4, 6))
@@ -255,12 +252,14 @@ def test_arrays_are_filled_with_zeros_when_a_text_is_done_with(loaded: Seq2Seq, 
     batch = loaded.begin([case[1] for case in expected])
     batch.step()
     batch.step()
-    held = {name: value for name, value in batch._steps._feeds.items() if name != "use_cache_branch"}
-    last = batch._steps._last
-    assert all(value.numpy().any() for value in held.values())
+    steps = batch._steps
+    held = [steps._kept, steps._crossed, steps._hidden, steps._mask, steps._last]
+    assert all(array.any() for array in held)
+    batch.step()
+    assert not held[0].any()  # another array has taken its place
+    held += [steps._kept, steps._logits]
     batch.close()
-    assert not last.any()
-    assert [name for name, value in held.items() if value.numpy().any()] == []
+    assert not any(array.any() for array in held)
 
 
 def encoder_of_rows(width: int) -> bytes:
@@ -400,8 +399,8 @@ def words_found(folder: Path, way: str) -> Counter[str]:
             process.stdin.write(" ".join(words).encode())
             ids, made = (list(map(int, part.split(b","))) for part in process.stdout.readline().split(b";"))
             needles.add_text("text", " ".join(words))
-            needles.add_ids("tokens in", ids)
-            needles.add_ids("tokens out", made)
+            needles.add_ids("tokens in", ids, SMALL_IDS)
+            needles.add_ids("tokens out", made, SMALL_IDS)
         for piece in before:
             needles.forget(piece)
         found = residue(process.pid, needles)
@@ -442,9 +441,10 @@ def serve():
     batch = model.begin([ids[: model.max_input], ids[:9]], model.rules(20))
     for _ in range(5):
         batch.step()
-        for name, value in batch._steps._feeds.items():
-            if "." in name or name == "encoder_hidden_states":
-                os.write(1, f"{name} {value.numpy()[0].tobytes()[:64].hex()}\\n".encode())
+        steps = batch._steps
+        for name, parts in (("kept", steps._kept), ("crossed", steps._crossed), ("hidden", [steps._hidden])):
+            for place, part in enumerate(parts):
+                os.write(1, f"{name}{place} {part[0].tobytes()[:64].hex()}\\n".encode())
     os.write(1, b"held\\n")
     if sys.argv[2] == "open":
         return batch
@@ -457,7 +457,7 @@ os.read(0, 1)
 
 
 def arrays_found(folder: Path, way: str) -> set[str]:
-    """Return the arrays of which three numbers in a row are found, after the batch was closed or was not."""
+    """Return the arrays of which four numbers in a row are found, after the batch was closed or was not."""
     needles, held = Needles(), 0
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS, str(folder), way],
@@ -472,7 +472,7 @@ def arrays_found(folder: Path, way: str) -> set[str]:
         process.stdin.write(b"the plumber comes on tuesday at seven")
         for line in iter(process.stdout.readline, b"held\n"):
             name, octets = line.decode().split()
-            needles.add_ids(name, np.frombuffer(bytes.fromhex(octets), dtype="<i4").tolist())
+            needles.add_floats(name, np.frombuffer(bytes.fromhex(octets), dtype=np.float32))
             held += 1
         process.stdin.write(b".")
         assert process.stdout.readline() == b"done\n"

