@@ -15,13 +15,16 @@ from typing import Final
 
 import numpy as np
 
+from bench.decoderloops import BareDecoder, engine_decoder
 from bench.engine import Say, in_turn
-from bench.loops import BareDecoder, BareSeq2Seq, EngineSeq2Seq, Loop, Taken, engine_decoder, same
+from bench.loops import Loop, Taken, same
 from bench.options import count
 from bench.output import add_options, deliver, say, silent
 from bench.peers.llama import llama_loop
 from bench.peers.start import SkippedError
 from bench.result import Figure, Result, median_of
+from bench.seq2seqloops import BareSeq2Seq, EngineSeq2Seq
+from bench.talking import need_language_model
 from inference.runner import NICENESS
 from seclude.errors import ConfigError
 
@@ -72,6 +75,8 @@ def act(flags: argparse.Namespace) -> int:
     """Run the command."""
     if flags.language_model is None and not flags.summariser:
         raise ConfigError("nothing to decode with: name --language-model or --summariser")
+    if flags.language_model is not None:
+        need_language_model(flags.language_model)
     if flags.gguf and flags.language_model is None:
         raise ConfigError("--gguf stands beside the same model as --language-model")
     os.setpriority(os.PRIO_PROCESS, 0, NICENESS)  # as the engine's thread has it; what is started later inherits it

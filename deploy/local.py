@@ -85,9 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         relay_listen=arguments.relay,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    for folder in (stack.model, stack.language_model, stack.summariser):
+    folders = {"--model": stack.model, "--language-model": stack.language_model, "--summariser": stack.summariser}
+    for flag, folder in folders.items():
         if folder is not None and not folder.is_dir():
-            print(f"no model in {folder}; run: seclude-model install", file=sys.stderr)
+            what = f"{flag}: there is no folder {folder}: install a model with seclude-model (docs/models.md)"
+            print(f"deploy/local.py: {what}", file=sys.stderr)
             return 2
     status = 0
     try:

@@ -13,6 +13,7 @@ What a device asks a worker, inside the encapsulation: `POST` with `content-type
 refused. Errors are `application/problem+json` (RFC 9457): 400 for what does not fit the schema (the detail names the
 path, never the content), 404, 405, 413, 415, 409 for a request that was opened before, 501 for what needs a language
 model, 503 when a limit is reached. Chats with a language model are in [proxy.md](proxy.md#inside-the-encapsulation).
+What is checked of a model's words: [abstracts.md](abstracts.md).
 
 This page is made from `seclude/tasks.py` by `docs/render_tasks.py`; a test compares the two.
 """

@@ -82,11 +82,12 @@ async def respond_chunked(opened: OpenedChunks, task: Task, now: float, runner: 
 
     It is decided on a thread, and spoken on the loop if need be.
     """
-    answer = await runner.run(answer_chunked, opened, task, now, line)
-    if not isinstance(answer, Spoken):
-        return answer
-    whole = await speak(answer, line, now)
-    return [] if whole is None else seal_chunks(opened, whole)
+    with runner.place():
+        answer = await runner.run(answer_chunked, opened, task, now, line)
+        if not isinstance(answer, Spoken):
+            return answer
+        whole = await speak(answer, line, now)
+        return [] if whole is None else seal_chunks(opened, whole)
 
 
 def answer_chunked(opened: OpenedChunks, task: Task, now: float, line: Line) -> list[bytes] | Spoken:

@@ -50,7 +50,7 @@ class LanguageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class SummariserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a summariser works; it plays no part where none is installed."""
 
-    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # of one request's run; `tasks_at_once` of them run at once
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # of one request's run; one of them runs at once
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,7 +67,9 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     replay_limit: Annotated[int, msgspec.Meta(ge=1, description="requests that one epoch may serve")] = 1_000_000
     model_threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tasks_at_once: Annotated[int, msgspec.Meta(ge=1, le=64, description="requests that the models work on")] = 2
-    max_inflight: Annotated[int, msgspec.Meta(ge=1, description="requests at once; more are refused with 503")] = 32
+    max_inflight: Annotated[
+        int, msgspec.Meta(ge=1, description="requests at once, until each is answered; more: 503")
+    ] = 32
     chunk_bytes: Annotated[
         int, msgspec.Meta(ge=512, le=MAX_CHUNK, description="of every chunk of a streamed answer, before it is sealed")
     ] = 1024

@@ -58,6 +58,7 @@ class Front:
         pace: Pace,
         observe: Callable[[str, float], None],
         draining: Callable[[], bool],
+        engine_ended: Callable[[], bool] = lambda: False,
         clock: Callable[[], float],
         lifetime: Lifetime,
         retire: Callable[[], None],
@@ -75,6 +76,7 @@ class Front:
         self._pace = pace
         self._observe = observe
         self._draining = draining
+        self._engine_ended = engine_ended
         self._clock = clock
         self._lifetime = lifetime
         self._retire = retire
@@ -83,6 +85,8 @@ class Front:
     def reasons(self) -> list[str]:
         """Say why this worker is not ready, if it is not."""
         reasons = [DRAINING] if self._draining() else []
+        if self._engine_ended():
+            reasons.append("the language model's engine has ended")
         slots, now = self._keyring.policy.slots, self._clock()
         if not slots.have_begun(now):
             return [*reasons, NOT_BEGUN]

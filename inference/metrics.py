@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from inference.answer import Answer, Emit, Events, Spoken, Task
-from inference.tasks.language import Tally
+from inference.tasks.tally import Tally
 from seclude import bhttp
 from seclude.daemon.messages import Handler, Request, Response, Streamed
 from seclude.daemon.metrics import SECONDS, Metrics, round_up
@@ -49,9 +49,9 @@ class WorkerMetrics(Metrics):
 
     def watch_language(self, tally: Tally, slots: int) -> None:
         """Show how much a language model has to do, and what it has done."""
-        self.gauge("language_slots", "Requests that the language model can serve at once", lambda: slots)
-        self.gauge("language_slots_used", "Those that it serves", lambda: min(tally.running, slots))
-        self.gauge("language_waiting", "Requests in line for a slot", lambda: max(0, tally.running - slots))
+        self.gauge("language_slots", "Texts that the language model can write at once", lambda: slots)
+        self.gauge("language_slots_used", "Requests that it serves, up to as many", lambda: min(tally.running, slots))
+        self.gauge("language_waiting", "Requests beyond as many", lambda: max(0, tally.running - slots))
         self.registry.register(_Tallied(self.name("language"), tally))
 
     def opened(self, result: str, seconds: float) -> None:

@@ -60,8 +60,9 @@ def answer_request(opened: Opened, task: Task, now: float) -> bytes | Spoken:
 
 async def respond(opened: Opened, task: Task, now: float, runner: Runner) -> bytes:
     """Return the encapsulated answer to an opened request: decided on a thread, and spoken on the loop if need be."""
-    answer = await runner.run(answer_request, opened, task, now)
-    return _seal(opened, await speak_whole(answer, now)) if isinstance(answer, Spoken) else answer
+    with runner.place():
+        answer = await runner.run(answer_request, opened, task, now)
+        return _seal(opened, await speak_whole(answer, now)) if isinstance(answer, Spoken) else answer
 
 
 def _seal(opened: Opened, answer: bhttp.Response) -> bytes:

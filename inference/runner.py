@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
 from queue import SimpleQueue
 from typing import Final, ParamSpec, TypeVar
@@ -29,17 +29,21 @@ T = TypeVar("T")
 class _Job:
     """One task in line or at work."""
 
-    __slots__ = ("claim", "drop", "given_up")
+    __slots__ = ("claim", "drop", "given_up", "place")
 
-    def __init__(self, drop: Callable[[], object]) -> None:
+    def __init__(self, drop: Callable[[], object], place: object = None) -> None:
         self.claim = threading.Lock()
         """Taken once: by the thread that begins, or by the loop that gives up what has not begun."""
+        self.place: Final = place
+        """The one that its request holds, if it holds one."""
         self.drop: Final = drop
         """Ends the wait for what will not begin."""
         self.given_up = False
 
 
 _given_up: Final[ContextVar[_Job]] = ContextVar("given_up", default=_Job(lambda: None))  # noqa: B039 - which nobody gives up
+
+_place: Final[ContextVar[object]] = ContextVar("place", default=None)
 
 
 class GivenUpError(Exception):
@@ -60,6 +64,7 @@ class Runner:
         self._limit = threads + waiting
         self._line: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._jobs: set[_Job] = set()
+        self._places: set[object] = set()
         self._sweeper = Sweeper()
         self._threads = [threading.Thread(target=_work, args=(self._line,), name="task") for _ in range(threads)]
         for thread in self._threads:
@@ -67,8 +72,8 @@ class Runner:
 
     @property
     def busy(self) -> int:
-        """How many tasks have not ended, those that were given up included."""
-        return len(self._jobs)
+        """How many places are held or have a task that has not ended, those that were given up included."""
+        return len(self._places.union(job.place or job for job in self._jobs))
 
     def require_room(self) -> None:
         """Raise `BusyError` if `run` would refuse now."""
@@ -76,12 +81,28 @@ class Runner:
         if self.busy >= self._limit:
             raise BusyError("too many tasks at once")
 
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one place for a request until its answer is made; what it runs meanwhile is let in. Raises BusyError."""
+        self.require_room()
+        place = object()
+        self._places.add(place)
+        before = _place.set(place)
+        try:
+            yield
+        finally:
+            _place.reset(before)
+            self._places.discard(place)
+
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function returns, run on a thread; a cancelled wait gives the task up."""
-        self.require_room()
+        place = _place.get()
+        if place not in self._places:
+            self.require_room()
+            place = None
         loop, context = asyncio.get_running_loop(), copy_context()
         future: asyncio.Future[T] = loop.create_future()
-        job = _Job(future.cancel)
+        job = _Job(future.cancel, place)
         context.run(_given_up.set, job)
 
         def ended(settle: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from inference.runner import Runner
 from inference.tasks.router import Tasks
 from seclude import bhttp, hpke
 from seclude.chat import CHAT_PATH, MODELS_PATH, ChatMessage, ChatRequest
-from seclude.errors import UsageError
+from seclude.errors import ConfigError
 from seclude.hpke import PrivateKey
 from seclude.ohttp.encapsulation import HeldKey, encapsulate_request
 from seclude.ohttp.keyconfig import KeyConfig, SymmetricAlgorithms
@@ -44,26 +44,27 @@ async def at_work(folders: Mapping[str, Path], measured: Measured) -> AsyncItera
 
 
 async def warm_up(tasks: Tasks, runner: Runner) -> None:
-    """Let every task do its work once, and every suite protect a request; raises UsageError where one does not."""
+    """Let every task do its work once, and every suite protect a request; raises ConfigError where one does not."""
     models = _request(b"GET", MODELS_PATH, (), b"")
     for suite in SUITES:
         for request in (models,) if suite != SUITES[0] else (models, *requests_to(tasks)):
-            status = await _ask(suite, request, tasks, runner)
-            if status not in DONE:
-                raise UsageError(f"the warm-up of {request.path.decode()} was answered with {status}")
+            answer = await _ask(suite, request, tasks, runner)
+            if answer.status not in DONE:
+                said = answer.content.decode(errors="replace")  # to a request of our own: nobody's words are in it
+                raise ConfigError(f"the warm-up of {request.path.decode()} was answered with {answer.status}: {said}")
     for algorithm in (ED25519, COSIGNATURE_ED25519, ML_DSA_44):
         signer = generate_skey("warm-up.invalid", algorithm)
         signer.verifier.verify(signer.sign(b"warm-up"), b"warm-up")
 
 
-async def _ask(suite: tuple[int, int], request: bhttp.Request, tasks: Tasks, runner: Runner) -> int:
-    """Send a request the whole way, with a KEM and an AEAD, and return the status of its answer."""
+async def _ask(suite: tuple[int, int], request: bhttp.Request, tasks: Tasks, runner: Runner) -> bhttp.Response:
+    """Send a request the whole way, with a KEM and an AEAD, and return its answer."""
     kem, aead = suite
     key = PrivateKey.generate(kem)
     config = KeyConfig(0, kem, key.public_key, (SymmetricAlgorithms(hpke.KDF_HKDF_SHA256, aead),))
     data, opener = encapsulate_request(config, bhttp.serialize_request(request), aead=aead)
     opened = open_request(data, {0: HeldKey(config, key)}, lambda _id, _enc: None)
-    return bhttp.parse_response(opener.open(await respond(opened, tasks.handle, NOW, runner))).status
+    return bhttp.parse_response(opener.open(await respond(opened, tasks.handle, NOW, runner)))
 
 
 def requests_to(tasks: Tasks) -> list[bhttp.Request]:

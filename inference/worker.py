@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
+from inference.answer import Task
 from inference.attester import Attester, Helper
 from inference.clock import BACK, FORWARD, WorkerClock, boot_seconds
 from inference.config import WorkerConfig
@@ -99,15 +100,19 @@ async def _serve(
     metrics = WorkerMetrics(lambda: len(keyring.epochs()))
     lifetime = Lifetime(measured.renew_requests, 60.0 * measured.renew_minutes, boot_seconds)
     joiner = Joiner(keyring, attester)
+    task: Task = tasks.handle
+    if tasks.language is not None:
+        task = tasks.language.tally.by_request(task)
     front = Front(
         keyring,
         Member(keyring),
         joiner,
-        metrics.timing(tasks.handle),
+        metrics.timing(task),
         runner=runner,
         pace=measured.pace,
         observe=metrics.opened,
         draining=lambda: stop.requested,
+        engine_ended=lambda: tasks.language is not None and tasks.language.ended,
         clock=clock,
         lifetime=lifetime,
         retire=partial(_retire, stop, log),

@@ -86,7 +86,7 @@ class Message(Private, frozen=True):
     time: Annotated[datetime | None, Meta(description="When, as RFC 3339; only shown, never interpreted.")] = None
 
 
-class SummarizeRequest(Private, frozen=True):
+class SummarizeRequest(Private, frozen=True, omit_defaults=True):
     """Asks for what matters in a chat."""
 
     messages: Annotated[
@@ -95,7 +95,10 @@ class SummarizeRequest(Private, frozen=True):
     ]
     max_highlights: Annotated[
         Annotated[int, Meta(ge=1, le=MAX_HIGHLIGHTS)] | None,
-        Meta(description="At most so many highlights; null lets the worker choose: a fifth and three, at most twelve."),
+        Meta(
+            description="At most so many highlights; null: as many as fit in a third of the chat's words, or in half "
+            "of one under 24 messages; 900 words at most."
+        ),
     ] = None
     abstract: Annotated[
         bool, Meta(description="Whether a model may also write an abstract, where the worker has one that can.")
@@ -108,17 +111,21 @@ class Highlight(Private, frozen=True):
     index: Annotated[int, Meta(ge=0, description="Position in the messages of the request, from 0.")]
     sender: Annotated[str, Meta(description="Display name, as in the request.")]
     time: Annotated[datetime | None, Meta(description="As in the request.")]
-    text: Annotated[str, Meta(description="The message, or whole sentences of a long one with '…' between them.")]
+    text: Annotated[str, Meta(description="The message, or parts of it with '…' for what is left out.")]
     reasons: Annotated[tuple[Reason, ...], Meta(min_length=1, description="Why it was chosen.")]
+    topic: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="What it belongs with, numbered from 0 in the order of their first highlights; null if few."),
+    ] = None
 
 
 class Sentence(Private, frozen=True):
-    """One sentence of an abstract that a model wrote, with nothing found in it that the chat does not hold."""
+    """One sentence of an abstract that a model wrote, in which the check found nothing that the chat lacks."""
 
     text: Annotated[str, Meta(description="The sentence.")]
 
 
-class SummarizeResponse(Private, frozen=True):
+class SummarizeResponse(Private, frozen=True, omit_defaults=True):
     """What matters in a chat: a choice of its messages, and perhaps a model's statement about them."""
 
     kind: Annotated[
@@ -135,8 +142,8 @@ class SummarizeResponse(Private, frozen=True):
     abstract: Annotated[
         str | None,
         Meta(
-            description="A model's statement about the chat. Its numbers, times, dates, names and links occur in the "
-            "chat; who did what, and whether it was denied, was not checked and can be wrong."
+            description="A model's statement about the chat. Its numbers, times, dates, names and links were looked up "
+            "in the chat, where they could be told; who did what, and whether it was denied, was not checked."
         ),
     ] = None
     abstract_model: Annotated[str | None, Meta(description="Name of the model that wrote the abstract.")] = None
@@ -157,7 +164,7 @@ class Change(Private, frozen=True):
     after: Annotated[str, Meta(description="What stands there instead; empty if it was dropped.")]
 
 
-class RewriteResponse(Private, frozen=True):
+class RewriteResponse(Private, frozen=True, omit_defaults=True):
     """A suggestion, made by rules or by a language model; its reader decides."""
 
     kind: Annotated[Literal["suggestion"], Meta(description="Never more than that.")]

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from inference.convert.folder import convert
 from tests.inference.convert import tiny
 
@@ -13,9 +15,15 @@ CHATML = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'
 
 def language_model(folder: Path) -> Path:
     """Return the folder of the one that is named, or make the small one there."""
-    if named := os.environ.get(NAMED):
-        return Path(named)
-    return small_model(folder)
+    return named_model() if os.environ.get(NAMED) else small_model(folder)
+
+
+def named_model() -> Path:
+    """Return the folder of the one that is named; where none is, the test is skipped."""
+    named = os.environ.get(NAMED)
+    if not named:
+        pytest.skip(f"{NAMED} names no language model")
+    return Path(named).resolve()
 
 
 def small_model(folder: Path, *, context: int = CONTEXT) -> Path:

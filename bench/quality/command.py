@@ -25,6 +25,7 @@ HERE: Final = Path(__file__).parent
 OPEN: Final = HERE / "open"
 SEALED: Final = HERE / "sealed"
 OURS: Final = "highlights"
+SLOW_MS: Final = 1000  # a chat that took longer is told of, so that nobody wonders whether the command still runs
 EXAMPLE: Final = """examples:
   seclude-bench quality --misses
   seclude-bench quality --chats DIR --engine highlights --engine random
@@ -46,7 +47,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     add = parser.add_argument
     add("--chats", default="open", metavar="DIR", help="a folder of chats; or open, or sealed (default: open)")
-    add("--sealed", action="store_true", help="allow the half that is run once, at the end")
+    add("--sealed", action="store_true", help="allow the half that is kept for a finished version")
     add("--engine", action="append", choices=(OURS, *PLAIN), help="may be given several times (default: all)")
     add("--model", type=Path, default=MODEL, metavar="DIR", help=f"sentence encoder (default: {MODEL})")
     add("--language-model", type=Path, metavar="DIR", help="score the abstracts of this one, before all others")
@@ -83,9 +84,11 @@ def run(chats: Mapping[str, Chat], engines: Mapping[str, Engine], tell: Say) -> 
     trials: dict[str, list[Trial]] = {}
     for engine, make in engines.items():
         tell(f"{engine}: {len(chats)} chats")
-        trials[engine] = [
-            Trial(name, chat, made, score(chat, made.text)) for name, chat in chats.items() for made in make(chat)
-        ]
+        trials[engine] = []
+        for number, (name, chat) in enumerate(chats.items(), 1):
+            trials[engine] += (tried := [Trial(name, chat, made, score(chat, made.text)) for made in make(chat)])
+            if (spent := sum(trial.made.cpu_ms for trial in tried)) > SLOW_MS:
+                tell(f"{engine}: {number} of {len(chats)}, {name}, took {spent / 1000:.0f} s of CPU time")
     return trials
 
 
@@ -106,7 +109,7 @@ def _folder(flags: argparse.Namespace) -> Path:
     """Return where the chats are. Raises ConfigError for the sealed ones if that was not asked for in so many words."""
     folder = {"open": OPEN, "sealed": SEALED}.get(flags.chats, Path(flags.chats))
     if _is_sealed(folder) and not flags.sealed:
-        raise ConfigError("these chats are run once, at the end: say --sealed if that is now")
+        raise ConfigError("these chats are kept for a finished version: --sealed runs them")
     return folder
 
 

@@ -11,8 +11,9 @@ the line, read at most one piece of one prompt, let everybody who writes take on
    and never by the load, since where a prompt is cut shows in the last bits of its result.
 3. Reading takes at most `READING_SHARE` of the time while somebody writes. So between two tokens lie one step and at
    most one piece.
-4. Who would have to wait longer than it wants to for a slot is refused at once, with the time after which it should
-   be possible. Who is in line was promised a slot, and is refused only if that takes twice as long.
+4. Who would have to wait longer than it wants to for a slot, or longer than `FIRST_TOKEN_SECONDS` for a first token,
+   is refused at once, with the time after which it should be possible. Who was let in was promised both, and is
+   refused only if that takes twice as long.
 5. Who goes away is out before the next step; its slot is cleared then, as every slot is when it is left.
 
 The loop is woken once for a run of the decoder, whatever it brought. Nothing is kept of a request that has ended, but
@@ -37,6 +38,9 @@ from seclude.errors import BusyError, UsageError
 
 PIECE_TOKENS: Final = 64  # of a prompt at a time: nine tenths of the speed of larger ones, and the time of four steps
 READING_SHARE: Final = 0.5  # of the time, while others write: their tokens come half as fast then, and not slower
+# From when it comes, its own prompt included. A gateway gives up after 110 seconds in which nothing came, and twice
+# this time, which is when a promise ends, must lie before that: then the device is told when to come again.
+FIRST_TOKEN_SECONDS: Final = 50.0
 
 T = TypeVar("T")
 
@@ -76,10 +80,15 @@ class Batcher(Generic[T]):
         self._thread = threading.Thread(target=self._work, name="engine")
         self._thread.start()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it serves nobody any more: it was closed, or its decoder failed for good."""
+        return self._closed
+
     async def generate(
         self, ids: Sequence[int], write: Write[T], *, most: int, wait_seconds: float
     ) -> AsyncGenerator[T, None]:
-        """Yield what `write` gives out. Raises BusyError before anything else if a slot would come too late.
+        """Yield what `write` gives out. Raises BusyError before anything else if slot or first token came too late.
 
         Close it (contextlib.aclosing) where it may be left early: what is closed is out before the next step.
         """
@@ -101,16 +110,20 @@ class Batcher(Generic[T]):
             self._closed = True
             self._changed.notify()
 
-    def require_room(self, wait_seconds: float) -> None:
-        """Raise BusyError if a request would be refused now."""
+    def require_room(self, wait_seconds: float, pieces: int = 1) -> None:
+        """Raise BusyError if a request whose prompt has so many pieces would be refused now."""
         with self._changed:
             if self._closed:
                 raise BusyError("the engine has ended")
             seated, line = ([request.left for request in held] for held in (self._seats.values(), self._line))
             expected = self._forecast.seconds(seated, line)
-            full = len(line) + len(seated) >= self._waiting + self._decoder.slots
-            if full or expected > wait_seconds:
-                raise BusyError("too many at once", retry_after_seconds=max(1, math.ceil(expected - wait_seconds)))
+            late, others = expected - wait_seconds, [*seated, *line]
+            if others:  # who is alone is refused by nobody's work: it may try for as long as the promise lasts
+                first = expected + self._forecast.reading(pieces, others)
+                late = max(late, first - FIRST_TOKEN_SECONDS)
+            full = len(others) >= self._waiting + self._decoder.slots
+            if full or late > 0:
+                raise BusyError("too many at once", retry_after_seconds=max(1, math.ceil(late)))
 
     def _enter(self, request: Request[T], wait_seconds: float) -> None:
         if not request.ids or request.most < 1 or len(request.ids) + request.most - 1 > self._decoder.context:
@@ -119,9 +132,11 @@ class Batcher(Generic[T]):
         self._loop = self._loop or loop
         if loop is not self._loop:
             raise UsageError("a batcher serves one event loop")
-        request.until = time.monotonic() + 2 * wait_seconds
+        now = time.monotonic()
+        request.first_until = now + 2 * FIRST_TOKEN_SECONDS
+        request.until = min(now + 2 * wait_seconds, request.first_until)
         with self._changed:  # it may be taken twice by one thread
-            self.require_room(wait_seconds)
+            self.require_room(wait_seconds, request.pieces)
             self._line.append(request)
             self._changed.notify()
 
@@ -145,17 +160,19 @@ class Batcher(Generic[T]):
     def _work(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         try:
-            while self._wait():
-                self._round()
+            with contextlib.suppress(Exception):  # what it says may be somebody's; that it was shows in `ended`
+                while self._wait():
+                    self._round()
         finally:
             with self._changed:
                 self._closed = True
                 left = [*self._seats.values(), *self._line]
                 self._line.clear()
-            for slot in list(self._seats):
-                self._decoder.clear(slot)
-            self._seats.clear()
             self._tell([(request, (), True, BusyError("the engine has ended")) for request in left])
+            for slot in self._seats:
+                with contextlib.suppress(Exception):  # what ended the engine may be a slot that cannot be cleared
+                    self._decoder.clear(slot)
+            self._seats.clear()
 
     def _wait(self) -> bool:
         """Wait until there is something to do; say whether to go on."""
@@ -165,20 +182,25 @@ class Batcher(Generic[T]):
             return not self._closed
 
     def _round(self) -> None:
-        news: list[News[T]] = []
+        for act in (self._seat_and_read, self._step):
+            news: list[News[T]] = []
+            try:
+                act(news)
+            finally:
+                self._tell(news)  # whatever else ends the engine
+
+    def _seat_and_read(self, news: list[News[T]]) -> None:
         self._seat(news)
         self._read(news)
-        self._tell(news)
-        news = []
-        self._step(news)
-        self._tell(news)
 
     def _seat(self, news: list[News[T]]) -> None:
-        """Free the slots of those who are gone, and give free ones to the line."""
+        """Free the slots of those who are gone or too late, and give free ones to the line."""
+        now = time.monotonic()
         for request in list(self._seats.values()):
             if request.gone:
                 self._free(request)
-        now = time.monotonic()
+            elif request.token is None and request.first_until < now:
+                self._end(request, news, failure=BusyError("no first token in time"))
         with self._changed:
             for request in [request for request in self._line if request.until < now]:
                 self._line.remove(request)
@@ -202,6 +224,8 @@ class Batcher(Generic[T]):
             return
         now = time.monotonic()
         self._owed = (now - began) * (1 - READING_SHARE) / READING_SHARE
+        if len(piece) == self._size:
+            self._forecast.saw_piece(now - began)
         request.read += len(piece)
         if request.read < len(request.ids):
             self._reading.append(request)

@@ -20,9 +20,13 @@ from typing import Final
 
 from tokenizers import Tokenizer
 
+from inference.runner import stop_if_given_up
 from seclude.errors import ConfigError
 
 MAX_OCTETS: Final = 64 << 20  # of tokenizer.json; Llama 3's has 9 MB, Gemma's 33
+LOOK: Final = (
+    4096  # neighbours that are joined, in some twenty milliseconds, between two looks at whether somebody waits
+)
 # White_Space of Unicode; Python's \s has four characters more.
 SPACES: Final = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 GPT_2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -65,7 +69,10 @@ class BytePairs:
         self._special = _either(self._added | self._marks)
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
-        """Return a text's tokens. Marks in it, such as "<|im_end|>", are words unless `special` says they are marks."""
+        """Return a text's tokens. Marks in it, such as "<|im_end|>", are words unless `special` says they are marks.
+
+        A text may be one long word, of which each octet costs some microseconds: when it is given up, it ends there.
+        """
         known = self._added | self._marks if special else self._added
         ids: list[int] = []
         for part in (self._special if special else self._plain).split(text):
@@ -73,16 +80,21 @@ class BytePairs:
                 ids.append(known[part])
             elif part:
                 for word in _through(self._cut, _through(self._normalise, [part])):
+                    stop_if_given_up()
                     ids += self._word(word)
         return ids
 
     def pieces(self, size: int) -> list[bytes]:
-        """Return the octets that each of `size` tokens stands for; none for a mark."""
+        """Return the octets that each of `size` tokens stands for; none for a mark.
+
+        Raises ConfigError for a tokenizer with tokens beyond them, which no model could read.
+        """
+        if max((*self._ids.values(), *self._added.values(), *self._marks.values()), default=0) >= size:
+            raise ConfigError("the tokenizer has tokens beyond the model's vocabulary")
         found = [b""] * size
         turn = _fallen_back if self._fallback else _octets
         for word, index in self._ids.items():
-            if 0 <= index < size:
-                found[index] = turn(word)
+            found[index] = turn(word)
         for word, index in self._added.items():
             found[index] = word.encode()
         for index in self._marks.values():
@@ -105,7 +117,11 @@ class BytePairs:
 
         for place in range(count - 1):
             consider(place)
+        looks = 0
         while heap:
+            looks += 1
+            if looks % LOOK == 0:
+                stop_if_given_up()
             _, place, left, right = heapq.heappop(heap)
             other = after[place]
             if ids[place] != left or other >= count or ids[other] != right:

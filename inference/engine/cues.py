@@ -220,7 +220,12 @@ _THEN: Final = re.compile(
 )
 # "I'll pay on the 28th, ok?" is a promise all the same.
 _TAG: Final = re.compile(r"[,.!] ?(?:ok(?:ay)?|right|yeah|yes|deal|cool|alright|fine|no)\s?[?\uff1f]+\W*$")
-_SENTENCE: Final = re.compile(r"(?<=[.!?…])\s+|(?<=[.!?…][\"')\]])\s+|\n|(?<=[\u3002\uff01\uff1f])")
+# The dot of "19. Juni" makes an ordinal.
+_SENTENCE: Final = re.compile(
+    r"(?<=[.!?…])(?<!\d\.)\s+|(?<=\d\.)\s+(?!(?:jan|feb|mär|maer|apr|mai|jun|jul|aug|sep|okt|nov|dez)\w{0,6}\b)|"
+    r"(?<=[.!?…][\"')\]])\s+|\n|(?<=[\u3002\uff01\uff1f])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)

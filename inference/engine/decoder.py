@@ -4,10 +4,10 @@ runs all that are given at once, whatever their lengths.
 The folder is one of onnxruntime-genai's kind, or of `seclude-model convert`. Its attention is grouped-query attention,
 which reads each row's length from its mask and writes in place: what it reads and what it writes is the same buffer.
 
-Isolation. Rows of a run lie side by side, and no row's result depends on another's (`session.batchable` and
-`leaks_across_rows` tell); a graph whose rows share something runs them one by one. A slot is cleared by its owner, over
-all that was ever written into it, and nothing else of a request stays: tokens, masks and logits are zeroed with each
-run. One thread at a time may use a decoder. After it is made it reads no file.
+Isolation. Rows of a run lie side by side, and no row's result depends on another's: `session.batchable` tells by the
+operators, and `seclude-model check` by trying; a graph whose rows share something runs them one by one. A slot is
+cleared by its owner, over all that was ever written into it, and nothing else of a request stays: tokens, masks and
+logits are zeroed with each run. One thread at a time may use a decoder. After it is made it reads no file.
 """
 
 import contextlib
@@ -59,6 +59,8 @@ class Decoder:
         self._apart = [self._bind(row, 1) for row in range(slots)]
         self._pairs = load_pairs(folder / "tokenizer.json")
         self._pieces = self._pairs.pieces(self.vocabulary)
+        if max(self.eos) >= self.vocabulary:
+            raise ConfigError(f"{folder / 'genai_config.json'}: eos_token_id is beyond the model's vocabulary")
         self._warm_up()
 
     def prefill(self, slot: int, ids: Sequence[int]) -> Logits:

@@ -5,25 +5,23 @@ logarithm: the second figure in a clause says less than the first.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import log, log1p
 from typing import Final
 
 from inference.engine.clauses import clauses_of, count_words
-from inference.engine.cues import read_message, score
+from inference.engine.cues import read_message
 from inference.engine.language import ENGLISH, OTHERS, words_of
-from inference.engine.lines import PLEDGES, Line
+from inference.engine.lines import SIGNED, Line
 from inference.engine.threads import Threads
 from inference.engine.tongues.reading import Signs, guess, read
 from seclude.tasks import Reason
 
-REPLIES: Final = 4  # lines after one in which others react to it
-FEW: Final = 3  # words of a reply that is a reaction and no more
-UNMET: Final = 0.3  # what it adds to a question for somebody or something that it got no answer
-SETTLED: Final = 0.75  # what the cues of an answered question are worth: the answer says the rest
-CLOSING: Final = 0.85  # part of the chat after which a question has hardly had time to be answered
+REPLIES: Final = 4  # lines after one, among which are the first two of others
+HEARD: Final = 8  # lines after a question in which it is taken up, or its asker gives thanks
+SHARED: Final = 3  # lines in which a word stands that the chat has for its own
 
 _FIGURE: Final = re.compile(r"\d+(?:[.:,]\d+)*")
 _CLOCK: Final = re.compile(r"(?<![\d.,])\d{1,2}[.:h]\d{2}(?![\d,])")
@@ -33,8 +31,19 @@ _LABEL: Final = re.compile(r"\W{0,3}[^\W\d_]{3,20}(?: [^\W\d_]{1,20}){0,2} ?:(?!
 _LAUGHS: Final = re.compile("[\U0001f602\U0001f605\U0001f606\U0001f923\U0001f480]")
 _PICTURE: Final = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf]")
 _QUOTES: Final = re.compile('["\u201c\u201e\u00ab]')
-_JOINS: Final = re.compile(
-    r"\W{0,3}(?:and|so|but|because|cos|cuz|since|which|und|aber|weil|denn|y|pero|porque|e|mas|ve|ama|aur|lekin)\b",
+# What was, or is imagined: a story in a chat about what will be.
+_STORY: Final = re.compile(
+    r"\b(?:last (?:year|time|week|month|summer|night)|used to|remember when|back then|when i was|years ago|"
+    r"apparently|imagine|literally|honestly|obviously|like a|looks like|i swear|"
+    r"letzte[sn]? (?:jahr|mal|woche)|damals|früher|el año pasado|la última vez|una vez|"
+    r"ano passado|da última vez|uma vez|geçen (?:sene|yil|sefer|hafta)|eskiden|pichle? (?:saal|baar)|"
+    r"pehle)\b",
+    re.IGNORECASE,
+)
+# What asks for what all should know, or whether it was done.
+_OPEN: Final = re.compile(
+    r"\b(?:do we|did (?:we|any)|does any|has any|is any|know|should we|are we|shall we|what about|falta|"
+    r"was ist mit|y el|y la|e o|e a|peki)\b",
     re.IGNORECASE,
 )
 _COMMON: Final = ENGLISH | OTHERS
@@ -63,26 +72,65 @@ def read_clauses(lines: Sequence[Line], threads: Threads) -> list[Clause]:
     texts = [(position, *piece) for position, line in enumerate(lines) for piece in clauses_of(line.text)]
     contents = [_content(text) for _, text, _ in texts]
     positions = [position for position, _, _ in texts]
-    signs = [read(text, tongue) for _, text, _ in texts]
+    seen = _seen(texts)
+    signs = [read(text, tongue) for text in seen]
     nods = {position for position, each in zip(positions, signs, strict=True) if each.agreement}
-    laughs = {position for position, each in zip(positions, signs, strict=True) if each.laughter}
-    told = _tell(lines, positions, contents)
-    opening = next((position for position, line in enumerate(lines) if not line.small_talk), 0)
+    pleased = nods | {position for position, each in zip(positions, signs, strict=True) if each.thanks}
+    shares = _shares(lines)
+    talkative = _talkative(lines)
     clauses: list[Clause] = []
     around: dict[str, float] = {}
     for at, (position, text, begins) in enumerate(texts):
         if not clauses or clauses[-1].position != position:
-            around = _around(lines, nods, laughs, threads, position)
-        reasons = read_message(text).reasons | _reasons(signs[at])
+            around = _around(lines, nods, threads, position)
+        reasons = read_message(seen[at]).reasons | _reasons(signs[at])
         asks = "question" in reasons or "?" in text
-        features = around | _surface(text, signs[at], reasons, names) | told[at]
-        features["first"] = float(position == opening)
+        features = around | _surface(text, signs[at], reasons, names)
+        features["content"] = log1p(len(contents[at]))
+        features["long writer"] = talkative[lines[position].sender]
         features["asked late"] = around["late"] if asks else 0.0
-        features["left open"] = float(asks and around["late"] > CLOSING and position not in threads.answers)
+        features["asks"] = float(asks)
+        features["a figure"] = float(position > 0 and _FIGURE.search(text) is not None)
+        features["common words"] = log1p(sum(shares[word] >= SHARED for word in contents[at]))
+        if asks:
+            features |= _asked(lines, pleased, position, text, contents[at])
         features["said in reply"] = float(not asks and position in threads.asked)
         features["part"] = float(positions[at - 1 : at] == [position] or positions[at + 1 : at + 2] == [position])
         clauses.append(Clause(position, text, begins, count_words(text), contents[at], reasons, features))
     return clauses
+
+
+def _seen(texts: Sequence[tuple[int, str, bool]]) -> list[str]:
+    """Return what of each clause is read for signs: what lies within the beginning of its message."""
+    seen: list[str] = []
+    last, room = -1, 0
+    for position, text, _ in texts:
+        room = room if position == last else SIGNED
+        seen.append(text[:room])
+        last, room = position, max(0, room - len(text))
+    return seen
+
+
+def _asked(
+    lines: Sequence[Line], pleased: Set[int], question: int, text: str, content: frozenset[str]
+) -> dict[str, float]:
+    """Return what becomes of a question; `pleased` are the lines that agree to something or give thanks."""
+    heard = range(question + 1, min(question + 1 + HEARD, len(lines)))
+    own = [at for at in heard if lines[at].sender == lines[question].sender]
+    others = [at for at in heard if lines[at].sender != lines[question].sender]
+    return {
+        "asks about": log1p(len(content)),
+        "asks at length": log1p(count_words(text)),
+        "asks what is known": float(_OPEN.search(text) is not None),
+        "thanked for": float(any(at in pleased for at in own[:2])),
+        "told at length": log1p(lines[others[0]].words) if others else 0.0,
+        "heard": len(others) / HEARD,
+    }
+
+
+def _shares(lines: Sequence[Line]) -> Counter[str]:
+    """Return in how many lines each uncommon word stands."""
+    return Counter(word for line in lines for word in line.content)
 
 
 def _reasons(signs: Signs) -> frozenset[Reason]:
@@ -114,6 +162,18 @@ def _surface(text: str, signs: Signs, reasons: frozenset[Reason], names: set[str
         **dict.fromkeys(reasons, 1.0),
         "time": float("time" in reasons or _CLOCK.search(text) is not None),
         "figures": float(figures > 1),
+        "amounts": log1p(signs.amount),
+        "dates": log1p(signs.date),
+        "times": log1p(signs.time),
+        "promises": log1p(signs.promise),
+        "requests": log1p(signs.request),
+        "questions": log1p(signs.question),
+        "problems": log1p(signs.problem),
+        "long words": sum(map(len, text.split())) / max(len(text.split()), 1),
+        "ends asking": float(text.endswith("?")),
+        "trails off": float("…" in text or "..." in text),
+        "story": float(_STORY.search(text) is not None),
+        "names": float(not names.isdisjoint(words_of(text))),
         "clock": float(_CLOCK.search(text) is not None),
         "words": log1p(words),
         "shouted": log1p(len(shouted)),
@@ -125,16 +185,12 @@ def _surface(text: str, signs: Signs, reasons: frozenset[Reason], names: set[str
         "laughs": float(_LAUGHS.search(text) is not None or signs.laughter > 0),
         "picture": float(_PICTURE.search(text) is not None),
         "thanks": float(signs.thanks > 0),
-        "greets": float(signs.greeting > 0),
         "small talk": float(signs.small_talk),
-        "joins on": float(_JOINS.match(text) is not None),
     }
 
 
-def _around(
-    lines: Sequence[Line], nods: Set[int], laughs: Set[int], threads: Threads, position: int
-) -> dict[str, float]:
-    """Return what stands around a line, and what it does there; `nods` and `laughs` are lines, too."""
+def _around(lines: Sequence[Line], nods: Set[int], threads: Threads, position: int) -> dict[str, float]:
+    """Return what stands around a line, and what it does there; `nods` are lines, too."""
     line = lines[position]
     late = position / max(len(lines) - 1, 1)
     after = range(position + 1, min(position + 1 + REPLIES, len(lines)))
@@ -142,74 +198,20 @@ def _around(
     before = lines[position - 1] if position else None
     return {
         "late": late,
-        "merit": _merit(lines, threads, position),
-        "last": float(position >= len(lines) - max(3, 0.06 * len(lines))),
         "message": log1p(line.words),
+        "goes on": float(before is not None and before.sender == line.sender),
         "accepts": float(line.accepts),
-        "takes on": float(position in threads.asked and bool(line.cues.reasons & PLEDGES)),
         "leans": float(position in threads.needs),
         "answered": float(position in threads.answers),
         "after a question": float(before is not None and before.sender != line.sender and "?" in before.text),
         "agreed to": float(any(at in nods or lines[at].agrees for at in replies[:2])),
-        "laughed at": float(any(at in laughs or _LAUGHS.search(lines[at].text) for at in replies[:2])),
-        "reactions": log1p(len({lines[at].sender for at in replies if lines[at].words <= FEW})),
     }
 
 
-def _merit(lines: Sequence[Line], threads: Threads, position: int) -> float:
-    """Return how much the cues of a line say, 0 to 1.
-
-    A question and its answer count together, what somebody takes on counts as what it was asked for, and what nobody
-    has answered or taken on counts more.
-    """
-    reasons = lines[position].cues.reasons
-    question = threads.asked.get(position)
-    asked = lines[question].cues.reasons - {"question", "request"} if question is not None else frozenset()
-    if lines[position].cues.asks and position in threads.answers:
-        return max(SETTLED * score(_told(lines, threads, position)), score(lines[position].cues.stated - {"request"}))
-    if threads.question_of(position) is not None:
-        return max(score(reasons), SETTLED * score(asked))
-    if position in threads.unmet:
-        return 1 - (1 - score(reasons | {"question"})) * (1 - UNMET)
-    if position in threads.agreed:
-        return score(reasons | {"decision"})
-    return score(reasons | asked if reasons & PLEDGES else reasons)
-
-
-def _told(lines: Sequence[Line], threads: Threads, question: int) -> set[Reason]:
-    """Return what a question and those of its answers that cannot stand without it tell together."""
-    asked = lines[question].cues.reasons
-    told = set(asked - {"question", "request"})
-    for answer in threads.answers[question]:
-        if threads.question_of(answer) == question:
-            told |= lines[answer].cues.reasons - {"question"}
-            if "request" in asked and lines[answer].accepts:
-                told.add("promise")
-    return told
-
-
-def _tell(
-    lines: Sequence[Line], positions: Sequence[int], contents: Sequence[frozenset[str]]
-) -> list[dict[str, float]]:
-    """Return, for every clause, what its uncommon words say in this chat, and how much its writer usually says."""
-    said: dict[str, list[int]] = defaultdict(list)
-    for at, content in enumerate(contents):
-        for word in content:
-            said[word].append(at)
-    shared = {word for word, where in said.items() if len({lines[positions[at]].sender for at in where}) > 1}
+def _talkative(lines: Sequence[Line]) -> dict[str, float]:
+    """Return of each sender how much longer their lines are than the chat's, as a logarithm."""
     lengths: dict[str, list[int]] = defaultdict(list)
     for line in lines:
         lengths[line.sender].append(line.words)
     usual = sum(line.words for line in lines) / max(len(lines), 1)
-    told = []
-    for at, content in enumerate(contents):
-        own = lengths[lines[positions[at]].sender]
-        told.append(
-            {
-                "content": log1p(len(content)),
-                "said once": log1p(sum(len(said[word]) == 1 for word in content)),
-                "brings up": log1p(sum(word in shared and said[word][0] == at for word in content)),
-                "long writer": log((sum(own) / len(own) + 1) / (usual + 1)),
-            }
-        )
-    return told
+    return {sender: log((sum(own) / len(own) + 1) / (usual + 1)) for sender, own in lengths.items()}

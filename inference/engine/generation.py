@@ -6,6 +6,8 @@ What is chosen and shown is decided on the engine's thread, as soon as the logit
 text has ended takes no further step. Cutting the prompt into tokens is a task of the runner's: it may take long.
 """
 
+import math
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ from inference.runner import Runner
 from seclude.errors import ConfigError, TooLargeError
 
 MOST_TOKENS: Final = 1024  # of one answer, whatever a device asks for: a page and a half, and a slot is free again
+# Of a conversation, for each token of the context; with more it is refused unread. On average, a token stands for four
+# to nine octets, whatever the language; a hundred spaces may be one, but so many of them are no conversation.
+OCTETS_PER_TOKEN: Final = 16
 WAIT_SECONDS: Final = 3.0  # for a slot; so the line is gone soon after too many came at once
 # Begins, ends and breaks of lines around marks, where tokenizers that join spaces to marks show it.
 SAMPLE: Final = (Turn("user", "Hi, Zoë!\n"), Turn("assistant", " 12 of  them."), Turn("user", "\tWhy?"))
@@ -46,7 +51,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Options:
-    """What a device may choose."""
+    """How one answer is written."""
 
     max_tokens: int = MOST_TOKENS
     temperature: float = 0.0
@@ -56,7 +61,9 @@ class Options:
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     seed: bytes = b""
-    """Of this request's random numbers, where there is chance: exported from its encapsulation, or the device's own."""
+    """Of this request's random numbers, where there is chance: drawn for it, or the device's own."""
+    until: float = math.inf
+    """On the monotonic clock: from then on the answer ends as if it were as long as it may be."""
     wait_seconds: float = WAIT_SECONDS
 
 
@@ -81,6 +88,11 @@ class Generation:
         if decoder.encode(whole, special=True) != self.ids(SAMPLE):
             raise ConfigError("this model's tokenizer joins its marks with what stands beside them: not served here")
 
+    @property
+    def slots(self) -> int:
+        """How many answers it writes at once."""
+        return self._decoder.slots
+
     def ids(self, turns: Sequence[Turn]) -> list[int]:
         """Return the prompt. Nobody's words become a mark: each part is cut for itself."""
         ids: list[int] = []
@@ -95,6 +107,7 @@ class Generation:
         answered. Close it (contextlib.aclosing) where it may be left early.
         """
         pieces = Pieces(options.stop)
+        self._require_short(turns)
         self._batcher.require_room(options.wait_seconds)  # before any work is done for it
         ids = await self._runner.run(self.ids, turns)
         most = min(options.max_tokens, MOST_TOKENS, self._decoder.context - len(ids) + 1)
@@ -106,6 +119,12 @@ class Generation:
         ) as answer:
             async for piece in answer:
                 yield piece
+
+    def _require_short(self, turns: Sequence[Turn]) -> None:
+        """Refuse what cannot fit before it is cut into tokens, which takes seconds for a megabyte."""
+        octets, most = sum(len(turn.text.encode()) for turn in turns), OCTETS_PER_TOKEN * self._decoder.context
+        if octets > most:
+            raise TooLargeError(f"messages: {octets} octets, of {most} that this model takes at most")
 
 
 def template_of(folder: Path, decoder: Words) -> Template:
@@ -136,6 +155,7 @@ class _Writer:
             repetition_penalty=options.repetition_penalty,
         )
         self._random = random_from(options.seed) if options.temperature > 0 else None
+        self._until = options.until
 
     def __call__(self, logits: Logits) -> tuple[int | None, Sequence[str | Ended]]:
         token = choose(logits, self._history, self._rules, self._random)
@@ -144,7 +164,7 @@ class _Writer:
         ends = token in self._decoder.eos
         text = self._pieces.end() if ends else self._pieces.feed(self._decoder.piece(token))
         ends = ends or self._pieces.stopped
-        if not ends and made < self._most:
+        if not ends and made < self._most and time.monotonic() < self._until:
             return token, (text,) if text else ()
         text += self._pieces.end(cut=True)
         self._history.clear()

@@ -7,11 +7,11 @@ around it, and how it follows up what was said, by the similarity of their embed
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from inference.engine.clauses import count_words
@@ -19,9 +19,12 @@ from inference.engine.encoder import Encoder
 from inference.engine.features import Clause, read_clauses
 from inference.engine.language import looks_english, words_of
 from inference.engine.lines import Line, read_line
+from inference.engine.nearness import nearness, similarities, with_nearness
 from inference.engine.selection import Price, Selection
-from inference.engine.threads import find_threads
+from inference.engine.threads import Threads, find_threads
 from inference.engine.tongues.reading import guess
+from inference.engine.topics import LONG, topics_of
+from inference.engine.wording import write
 from inference.engine.worth import worth
 from seclude.tasks import Highlight, Message, Reason, SummarizeRequest, SummarizeResponse
 
@@ -30,8 +33,8 @@ BLOCKS: Final = 30  # parts of a long chat, each of which sends its best message
 BRIEF: Final = 24  # messages; a chat of fewer holds little but facts
 LEAST_WORDS: Final = 24  # of a summary: two or three messages, which nobody needs to have shortened
 MOST_WORDS: Final = 900  # of a summary: five minutes to read
+ROUNDS: Final = 3  # of spending words that were left over: hardly any are after two
 EXCERPT: Final = 400  # characters of one message where highlights are counted by messages
-PAST: Final = 30  # lines before one, among which is what it follows up
 AGAIN: Final = 0.6  # similarity above which two messages of a person are about the same; others have about 0.2
 
 NOTHING: Final = "nothing to highlight"
@@ -57,29 +60,30 @@ def summarize(
     threads = find_threads(lines)
     clauses = read_clauses(lines, threads)
     heads = _candidates(lines, clauses)
-    similar = similarities(encoder.embed([lines[head].text for head in heads]))
-    worths = _worths(lines, clauses, heads, similar)
+    vectors = encoder.embed([lines[head].text for head in heads])
+    worths = _worths(lines, clauses, heads, vectors)
     selection = Selection(clauses, worths, threads, _price(lines, request.max_highlights))
     candidates = set(heads)
-    selection.choose(
-        [at for at, clause in enumerate(clauses) if clause.position in candidates],
-        request.max_highlights or words_for(messages),
-    )
-    shown: dict[int, list[int]] = defaultdict(list)
-    for at in selection.chosen:
-        shown[clauses[at].position].append(at)
-    found: dict[int, Highlight] = {}
-    for position, parts in shown.items():
-        bound = position in threads.asked or position in threads.answers or position in threads.needs
-        line = lines[position]
-        found[position] = _highlight(messages[line.index], line, clauses, parts, "context" if bound else "central")
-        chosen(found[position])
-    highlights = tuple(found[position] for position in sorted(found))
+    among = [at for at, clause in enumerate(clauses) if clause.position in candidates]
+    dated = len({message.time.date() for message in messages if message.time is not None}) > 1
+    topical = dict(zip(heads, vectors, strict=True)) if len(heads) >= LONG else None
+
+    def shown() -> list[Highlight]:
+        return _highlights(messages, lines, clauses, list(selection.chosen), threads, topical)
+
+    if request.max_highlights is not None:
+        selection.choose(among, request.max_highlights)
+    else:
+        _fill(selection, among, words_for(messages), lambda: count_words(write(shown(), dated=dated)))
+    highlights = shown()
+    for item in highlights:
+        chosen(item)
+    highlights.sort(key=lambda item: item.index)
     known = looks_english(word for line in lines for word in words_of(line.text)) or guess(line.text for line in lines)
     return SummarizeResponse(
         kind="highlights",
-        text=_text(highlights, messages),
-        highlights=highlights,
+        text=write(highlights, dated=dated),
+        highlights=tuple(highlights),
         messages=len(messages),
         considered=len(lines),
         encoded=len(heads),
@@ -101,8 +105,17 @@ def words_for(messages: Sequence[Message]) -> int:
     """Return how many words the highlights of a chat have, senders and dates counted: a third, or half if few."""
     words = sum(count_words(f"{message.sender}: {message.text}") for message in messages)
     share = words // 2 if len(messages) < BRIEF else words // 3
-    days = len(_days(messages))
-    return min(max(share - (days if days > 1 else 0), LEAST_WORDS), MOST_WORDS)
+    return min(max(share, LEAST_WORDS), MOST_WORDS)
+
+
+def _fill(selection: Selection, among: Sequence[int], limit: int, used: Callable[[], int]) -> None:
+    """Choose as much as makes a text of at most so many words; prices know neither dates nor rows of one sender."""
+    selection.choose(among, limit)
+    for _ in range(ROUNDS):
+        if (rest := limit - used()) > 0:
+            selection.choose(among, rest)
+    while used() > limit and selection.drop():
+        pass
 
 
 def _price(lines: Sequence[Line], most: int | None) -> Price:
@@ -135,26 +148,15 @@ def _candidates(lines: Sequence[Line], clauses: Sequence[Clause]) -> list[int]:
     return sorted(kept)
 
 
-def similarities(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the similarity of each line to each, 0 to 1."""
-    similar: NDArray[np.float32] = np.clip(vectors @ vectors.T, 0, 1)
-    return similar
-
-
-def follow_ups(heads: Sequence[int], similar: NDArray[np.float32]) -> dict[int, float]:
-    """Return of each line how similar the closest of those before it is."""
-    return {head: float(similar[i, max(0, i - PAST) : i].max(initial=0.0)) for i, head in enumerate(heads)}
-
-
 def _worths(
-    lines: Sequence[Line], clauses: Sequence[Clause], heads: Sequence[int], similar: NDArray[np.float32]
+    lines: Sequence[Line], clauses: Sequence[Clause], heads: Sequence[int], vectors: NDArray[np.float32]
 ) -> list[float]:
     """Return what each clause is worth, now that it is known what its line follows up and what replaces it."""
-    follows = follow_ups(heads, similar)
-    replaced = _replaced([lines[head] for head in heads], similar)
+    near = nearness(lines, heads, vectors)
+    replaced = _replaced([lines[head] for head in heads], similarities(vectors))
     stays = {head: 1 - part for head, part in zip(heads, replaced, strict=True)}
     return [
-        worth({**clause.features, "follows up": follows.get(clause.position, 0.0)}) * stays.get(clause.position, 1.0)
+        worth(with_nearness(clause.features, near.get(clause.position, {}))) * stays.get(clause.position, 1.0)
         for clause in clauses
     ]
 
@@ -169,6 +171,28 @@ def _replaced(lines: Sequence[Line], similar: NDArray[np.float32]) -> list[float
         ):
             replaced[i] = max(replaced[i], float(similar[i, j]))
     return replaced
+
+
+def _highlights(
+    messages: Sequence[Message],
+    lines: Sequence[Line],
+    clauses: Sequence[Clause],
+    chosen: Sequence[int],
+    threads: Threads,
+    topical: Mapping[int, NDArray[np.float32]] | None,
+) -> list[Highlight]:
+    """Return the lines of the chosen clauses in the order of their choice, with their topics if lines have any."""
+    parts: dict[int, list[int]] = defaultdict(list)
+    for at in chosen:
+        parts[clauses[at].position].append(at)
+    topics = {} if topical is None else topics_of(list(parts), topical, threads)
+    found = []
+    for position, clauses_of_it in parts.items():
+        bound = position in threads.asked or position in threads.answers or position in threads.needs
+        line = lines[position]
+        item = _highlight(messages[line.index], line, clauses, clauses_of_it, "context" if bound else "central")
+        found.append(structs.replace(item, topic=topics.get(position)))
+    return found
 
 
 def _highlight(message: Message, line: Line, clauses: Sequence[Clause], parts: Sequence[int], why: Reason) -> Highlight:
@@ -206,28 +230,3 @@ def _cut(text: str) -> str:
         return text
     head = text[:EXCERPT]
     return (head.rpartition(" ")[0] or head) + " …"
-
-
-def _days(messages: Sequence[Message]) -> set[date]:
-    return {message.time.date() for message in messages if message.time is not None}
-
-
-def _text(highlights: Sequence[Highlight], messages: Sequence[Message]) -> str:
-    """Return the highlights as lines, under their dates if the chat has several: "tomorrow" is read with its day.
-
-    What somebody wrote in a row stands in one line.
-    """
-    several = len(_days(messages)) > 1
-    lines: list[str] = []
-    day = None
-    before: Highlight | None = None
-    for item in highlights:
-        if several and item.time is not None and item.time.date() != day:
-            day, before = item.time.date(), None
-            lines.append(f"{day.isoformat()}:")
-        if before is not None and (before.index + 1, before.sender) == (item.index, item.sender):
-            lines[-1] += f" · {item.text}"
-        else:
-            lines.append(f"{item.sender}: {item.text}")
-        before = item
-    return "\n".join(lines)

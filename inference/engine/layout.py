@@ -125,6 +125,13 @@ class Generation:
     prefix: str
     """What the model was taught to find before a text to summarise; empty for most."""
 
+    @property
+    def highest(self) -> int:
+        """The highest token that the settings name."""
+        rules = self.rules
+        named = {self.start, self.pad, rules.forced_bos or 0, *rules.eos, *rules.forced_eos}
+        return max(named.union(rules.suppressed, rules.suppressed_first, *rules.bad_words))
+
 
 def generation_of(folder: Path) -> Generation:
     """Return what the files say, later ones over earlier: transformers' defaults, `config.json` where there is no

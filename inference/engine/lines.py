@@ -10,6 +10,7 @@ from seclude.tasks import Reason
 
 PLEDGES: Final[frozenset[Reason]] = frozenset({"decision", "promise"})
 SHORT: Final = 3  # words: too few to say by themselves who does what
+SIGNED: Final = 1000  # characters of a message that are read for signs, so that a chat of 10,000 each stays cheap
 BRIEF: Final = 12  # words: an answer this short leans on its question
 
 OH: Final = r"^(?:(?:oh|ah|aw+|hm+|well|haha\w{0,20}|lol|yay|wow|omg)[ ,.!]+){0,3}"
@@ -68,11 +69,12 @@ class Line:
 
 def read_line(index: int, sender: str, text: str) -> Line:
     """Read one message."""
-    low = plain(text).lower().strip()
+    begin = text[:SIGNED]
+    low = plain(begin).lower().strip()
     unlinked = LINK.sub(" ", low)
     # Scripts without spaces: two characters are about a word.
     words = len(unlinked.split()) + len(_IDEOGRAPHS.findall(unlinked)) // 2
-    cues = read_message(text)
+    cues = read_message(begin)
     return Line(
         index,
         sender,
@@ -80,7 +82,7 @@ def read_line(index: int, sender: str, text: str) -> Line:
         low,
         words,
         cues,
-        small_talk=is_small_talk(text),
+        small_talk=is_small_talk(begin),
         accepts=_ACCEPTS.match(low) is not None,
         agrees=_AGREES.match(low) is not None,
         declines=_DECLINES.search(low) is not None,

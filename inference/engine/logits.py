@@ -2,9 +2,8 @@
 transformers applies them, so that a model's `generation_config.json` means here what it means there.
 
 It knows no model and keeps nothing; arrays that hold tokens are filled with zeros, since numpy keeps small ones as they
-are. Where there is chance, the numbers come from a generator that the caller seeded for
-this one request (from its HPKE export), so the same request with the same seed gets the same tokens, whoever else is
-served at the same time.
+are. Where there is chance, the numbers come from a generator that the caller seeded for this one request, so the same
+request with the same seed gets the same tokens, whoever else is served at the same time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,9 @@ from numpy.typing import NDArray
 
 from seclude.errors import UsageError
 
-NUCLEUS: Final = (256, 4096)  # tokens to sort first; what top-p asks for is nearly always among them
+# Tokens to sort for top-p: the first number is mostly enough, and the second is all that one may choose among. Who asks
+# for nearly all of a vocabulary at a high temperature would have the whole of it sorted, at each token of everybody's.
+NUCLEUS: Final = (256, 4096)
 NEVER: Final = np.float32(-np.inf)
 MIN_SEED_OCTETS: Final = 16  # fewer could be guessed by somebody who knows the tokens
 
@@ -47,7 +48,7 @@ class Rules:
     top_k: int = 0
     """Only so many of the likeliest tokens; 0 for all."""
     top_p: float = 1.0
-    """Only the likeliest tokens that together have this probability."""
+    """Only the likeliest tokens that together have this probability, and no more than `NUCLEUS` says."""
 
     def ended(self, history: Sequence[int]) -> bool:
         """Say whether nothing comes after this."""
@@ -156,8 +157,8 @@ def _draw(logits: Row, rules: Rules, random: np.random.Generator) -> int:
 
 
 def _reach(logits: Row, best: float, rules: Rules, whole: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return the largest tokens that together reach top-p: mostly a few hundred; all takes ten times as long."""
-    for count in (*(count for count in NUCLEUS if count < len(logits)), len(logits)):
+    """Return the largest tokens that together reach top-p, or as many as may."""
+    for count in NUCLEUS:
         tokens = largest(logits, count)
         below = _weigh(logits[tokens], best, rules)
         if below[-1] >= rules.top_p * whole:

@@ -32,7 +32,8 @@ class Request(Generic[T]):
         """`size` is how many tokens of the prompt are read at a time."""
         self.ids, self.write, self.most, self.size = list(ids), write, most, size
         self.pieces = math.ceil(len(ids) / size)
-        self.until = 0.0
+        self.until = self.first_until = 0.0
+        """By when it has a slot, and its first token."""
         # The engine's.
         self.slot, self.read, self.made, self.seated = -1, 0, 0, 0.0
         self.token: int | None = None

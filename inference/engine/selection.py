@@ -40,13 +40,18 @@ class Selection:
                 self._leaning[other].add(position)
         self.chosen: dict[int, None] = {}
         """In the order of their choice."""
+        self._bundles: list[list[int]] = []
         self._lines: set[int] = set()
         self._told: set[str] = set()
 
     def choose(self, candidates: Iterable[int], budget: int) -> None:
         """Choose among the candidates until the budget, in the prices' unit, is used."""
         whole = budget
-        waiting = [(-self._value(at), at) for at in candidates if self._clauses[at].position in self._wanted]
+        waiting = [
+            (-self._value(at), at)
+            for at in candidates
+            if self._clauses[at].position in self._wanted and at not in self.chosen
+        ]
         heapq.heapify(waiting)
         while waiting:
             promised, at = heapq.heappop(waiting)
@@ -65,11 +70,20 @@ class Selection:
             if cost > budget:
                 continue
             budget -= cost
+            self._bundles.append(bundle)
             for opened in self._take(bundle):  # what leans on these lines has become cheaper
                 for position in self._leaning[opened]:
                     for other in self._of_line[position]:
                         if other not in self.chosen:
                             heapq.heappush(waiting, (-self._value(other), other))
+
+    def drop(self) -> bool:
+        """Take back what was chosen last with all it brought; return whether that was not the only choice."""
+        if len(self._bundles) < 2:
+            return False
+        for each in self._bundles.pop():
+            del self.chosen[each]
+        return True
 
     def _bundle(self, at: int, company: Mapping[int, tuple[int, ...] | None]) -> list[int]:
         """Return a clause with its sentence up to it, and its company: the best of each line of it not shown yet."""
@@ -91,7 +105,8 @@ class Selection:
             content = self._clauses[each].content
             told = len(content & self._told) / len(content) if content else 0.0
             value += self._worth[each] * (1 - TOLD * told)
-        return value / float(max(self._cost(bundle), 0.1) ** THRIFT)
+        # Where clauses cost nothing, their mean counts: a long sentence must not win by its length.
+        return value / float(max(self._cost(bundle), 0.1 * max(len(bundle), 1)) ** THRIFT)
 
     def _cost(self, bundle: Sequence[int]) -> int:
         opened: set[int] = set()

@@ -59,6 +59,8 @@ class Seq2Seq:
         self._tokenizer: Final = load_tokenizer(folder / vocabulary)
         self._octets: Final = octets_of(self._tokenizer)
         self._graphs: Final = Graphs(folder / encoder, folder / decoder, threads)
+        if max(len(self._octets) - 1, self._generation.highest) >= self._graphs.vocabulary:
+            raise ConfigError(f"{folder}: its tokenizer or its settings have tokens beyond the model's vocabulary")
         self._alone: Final = batchable(folder / encoder) or batchable(folder / decoder) or self._graphs.leak()
         for _ in self.generate(self.encode("Warm up."), self.rules(2)):
             pass
@@ -278,6 +280,11 @@ class Graphs:
         """Those of what the encoder read."""
         self._require_known(f"{decoder} is no merged decoder as Optimum exports it, or {encoder} is not its encoder")
         self._heads, self._size = self._shapes[past[0]][1], self._shapes[past[0]][3]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the decoder chooses among."""
+        return int(self._results[LOGITS].shape[2])
 
     def read(self, tokens: Array, mask: Array) -> Array:
         """Run the encoder, and return what it makes of each token."""

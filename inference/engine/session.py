@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 from seclude.errors import ConfigError, UsageError
 
 QUIET_VERSIONS: Final = ("1.22.", "1.23.", "1.24.", "1.25.", "1.26.")  # looked through and silent; 1.31 sends telemetry
-ERRORS_ONLY: Final = 3  # onnxruntime's severity; its warnings name graph nodes and go to standard error
+FATAL_ONLY: Final = (
+    4  # onnxruntime's severity; an error goes to standard error with what was in a tensor, such as a token
+)
+FAILED: Final = "onnxruntime failed in a model"
 OUTSIDE_FOLDER: Final = "session.model_external_initializers_file_folder_path"  # for a model that is given as octets
 MAX_DEPTH: Final = 64  # of messages in messages; a loop's body in a branch's body in a function needs about twenty
 
@@ -92,7 +95,7 @@ def load_session(path: Path, threads: int, *, within: Path) -> onnxruntime.Infer
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # an arena would keep activations, which are people's words, for reuse
     options.enable_mem_pattern = False  # patterns are kept for every shape seen, without end
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
     options.add_session_config_entry(OUTSIDE_FOLDER, str(path.parent.resolve()))
     try:
@@ -103,7 +106,10 @@ def load_session(path: Path, threads: int, *, within: Path) -> onnxruntime.Infer
 
 def run(session: onnxruntime.InferenceSession, feeds: Feeds) -> list[Array]:
     """Run a graph, and return all that it makes."""
-    return cast(list[Array], session.run(None, dict(feeds)))
+    try:
+        return cast(list[Array], session.run(None, dict(feeds)))
+    except Exception:  # noqa: BLE001 - onnxruntime's errors share no base class, and may name what is in a tensor
+        raise UsageError(FAILED) from None
 
 
 def run_bound(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> None:
@@ -111,7 +117,7 @@ def run_bound(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBind
     try:
         session.run_with_iobinding(binding)
     except Exception:  # noqa: BLE001 - onnxruntime's errors share no base class, and may name what is in a tensor
-        raise UsageError("onnxruntime failed in a model") from None
+        raise UsageError(FAILED) from None
 
 
 def bind_array(bind: Bind, name: str, array: Array) -> None:

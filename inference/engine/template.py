@@ -219,8 +219,11 @@ def _mistral(source: str, template: Template) -> Template:
 
 
 def _token(value: str | Mapping[str, str] | None) -> str:
-    """Return a token that is written as a string, as an object with a `content`, or not at all."""
-    return value["content"] if isinstance(value, dict) else str(value or "")
+    """Return a token that is written as a string, as an object with a `content`, or not at all; else a TypeError."""
+    token = value["content"] if isinstance(value, dict) else value or ""
+    if not isinstance(token, str):
+        raise TypeError(f"a token is no text but {type(token).__name__}")
+    return token
 
 
 def _mark(text: str) -> Part:

@@ -1,8 +1,8 @@
-"""How long somebody who comes now would wait for a slot, foretold from what was measured while others worked.
+"""How long somebody who comes now would wait for a slot and for a first token, foretold from what was measured.
 
-Three means over all requests, and nothing of any of them: what a piece of a prompt takes, from one turn to the next,
-and what a token takes, while every slot is taken, so that all that others do meanwhile is in them; and how much of
-what they are allowed to write requests do write. They follow the load, a little late.
+Four means over all requests, and nothing of any of them: what a piece of a prompt takes, from one turn to the next,
+and what a token takes, while every slot is taken, so that all that others do meanwhile is in them; what a piece takes
+by itself; and how much of what they are allowed to write requests do write. They follow the load, a little late.
 """
 
 import heapq
@@ -28,10 +28,15 @@ class Forecast:
 
     def __init__(self, slots: int, share: float, piece_seconds: float, step_seconds: float) -> None:
         """Begins with how long a piece of a prompt and a step of all slots take by themselves."""
-        self._slots = slots
+        self._slots, self._share = slots, share
+        self._piece = piece_seconds
         self._turn = piece_seconds / share
         self._token = step_seconds / (1 - share)
         self._written = 1.0
+
+    def saw_piece(self, seconds: float) -> None:
+        """Take in how long the decoder took for a piece of a prompt."""
+        self._piece = _follow(self._piece, seconds)
 
     def saw_prompt(self, pieces: int, seconds: float) -> None:
         """Take in how long a prompt took, from its slot to its first token, while every slot was taken."""
@@ -52,6 +57,14 @@ class Forecast:
         for work in line:
             heapq.heapreplace(ends, ends[0] + self._left(work))
         return ends[0]
+
+    def reading(self, pieces: int, others: Sequence[Work]) -> float:
+        """Return how long a prompt of so many pieces takes to read, in turns with the others, while some write.
+
+        Of each of the others no more is read meanwhile than of this one.
+        """
+        turns = pieces + sum(min(pieces, other.pieces) for other in others)
+        return turns * self._piece / self._share
 
     def _left(self, work: Work) -> float:
         return work.pieces * self._turn + work.tokens * self._written * self._token

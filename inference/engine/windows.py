@@ -9,15 +9,18 @@ its numbers, times, dates, names and links are the chat's own (`faithful`).
 """
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inference.engine.faithful import sentences
+from inference.runner import stop_if_given_up
 from seclude.tasks import Message
 
 MOST_WINDOWS: Final = 4  # of one request, the newest; some 250 messages with windows of a thousand tokens
+
+_END: Final = re.compile(r"[.!?\u2026\u0964][\"'\u201d\u2019)]*(?= )")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,44 +68,48 @@ def line_of(sender: str, text: str) -> str:
 
 def _lines(message: Message, place: int, count: Callable[[str], int], window: int) -> Iterator[_Line]:
     """Yield a message as a line, or as several that fit; nothing if it has no words."""
+    stop_if_given_up()
     if not any(character.isalnum() for character in message.text):
         return
     line = line_of(message.sender, message.text)
     if (tokens := count(line + "\n")) <= window:
         yield _Line(line, place, True, tokens)
         return
-    head, first = line_of(message.sender, ""), True
-    for piece in _pieces(_flat(message.text), lambda text: count(head + text + "\n") <= window):
-        yield _Line(head + piece, place, first, count(head + piece + "\n"))
+    first = True
+    head = _head(message.sender, count, window // 2)
+    for piece, tokens in _pieces(head, _flat(message.text), count, window):
+        yield _Line(head + piece, place, first, tokens)
         first = False
 
 
-def _pieces(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
-    """Yield a text in pieces that fit, cut between sentences where it can be, else between words, else anywhere."""
-    held = ""
-    for part in _parts(text, fits):
-        joined = f"{held} {part}".strip()
-        if held and not fits(joined):
-            yield held
-            joined = part
-        held = joined
-    if held:
-        yield held
+def _head(sender: str, count: Callable[[str], int], most: int) -> str:
+    """Return what stands before a text; of a name that takes more than so many tokens, the beginning."""
+    while count((head := line_of(sender, "")) + "\n") > most and len(sender) > 1:
+        sender = sender[: len(sender) // 2]
+    return head
 
 
-def _parts(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
-    for sentence in sentences(text):
-        if fits(sentence):
-            yield sentence
-            continue
-        for word in sentence.split():
-            rest = word
-            while rest:
-                length = len(rest)
-                while length > 1 and not fits(rest[:length]):
-                    length //= 2
-                yield rest[:length]
-                rest = rest[length:]
+def _pieces(head: str, text: str, count: Callable[[str], int], window: int) -> Iterator[tuple[str, int]]:
+    """Yield a text in pieces that fit behind a name, each with how many tokens its line has.
+
+    What fitted, or did not, tells in proportion how long the next try is: so nearly every piece is counted once.
+    """
+    taken, piece = count(head + "\n"), text
+    while text:
+        stop_if_given_up()
+        tokens = count(head + piece + "\n")
+        if tokens <= window or len(piece) == 1:
+            yield piece, tokens
+            text = text[len(piece) :].lstrip()
+        piece = _until(text, max(1, len(piece) * (window - taken) // max(1, tokens - taken)))
+
+
+def _until(text: str, size: int) -> str:
+    """Return at most so many characters, cut between sentences where it can be, else between words, else anywhere."""
+    if size >= len(text):
+        return text
+    end = max((match.end() for match in _END.finditer(text, 0, size + 1)), default=text.rfind(" ", 0, size + 1))
+    return text[: end if end > 0 else size]
 
 
 def _pack(lines: Sequence[_Line], share: int, window: int) -> list[list[_Line]]:

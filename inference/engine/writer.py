@@ -8,6 +8,7 @@ What either writes is a proposal: `faithful` compares it with what it was made o
 import asyncio
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
@@ -18,10 +19,10 @@ from inference.engine.logits import Rules, random_from
 from inference.engine.seq2seq import Chance, Seq2Seq
 from inference.engine.template import Turn
 from inference.runner import Runner, stop_if_given_up
-from seclude.errors import TooLargeError
+from seclude.errors import BusyError, TooLargeError
 
 WINDOW_TOKENS: Final = 1024  # for a language model to read at once: some four seconds of two cores for a small one
-TOGETHER: Final = 4  # conversations of one request at once: half of the usual slots stay for others
+TOGETHER: Final = 4  # conversations of one request at once, and half of the slots at most: the others stay for others
 WARMTH: Final = 0.7  # temperature of another answer to a text that was answered: other words, and still sense
 
 _END: Final = re.compile(r"[.!?\u2026\u0964][\"'\u201d\u2019)]*(?=\s|\Z)")
@@ -49,7 +50,8 @@ class Writer(Protocol):
         """Return an answer of at most `most` tokens to each text, none with half a sentence at its end.
 
         The likeliest one to the first of equal texts; to the others, such as chance gives by `seed`, where the model
-        follows instructions. Raises BusyError if there is no room in time, TooLargeError for a text that does not fit.
+        follows instructions. Of equal texts those get an empty answer for which there is no room in time; raises
+        BusyError where a text would get no other one, and TooLargeError for a text that does not fit.
         """
 
 
@@ -74,11 +76,18 @@ class LanguageWriter:
 
     async def write(self, instruction: str, texts: Sequence[str], *, most: int, seed: bytes) -> list[str]:
         """Return an answer to each text; see `Writer`."""
-        places = asyncio.Semaphore(TOGETHER)
+        places = asyncio.Semaphore(min(TOGETHER, max(1, self._generation.slots // 2)))
+        hopes = Counter(texts)  # how many answers to each text may still come, or came
 
         async def answer(text: str, options: Options) -> str:
-            async with places:
-                return await self._answer([Turn("system", instruction), Turn("user", text)], options)
+            try:
+                async with places:
+                    return await self._answer([Turn("system", instruction), Turn("user", text)], options)
+            except BusyError:
+                hopes[text] -= 1
+                if not hopes[text]:
+                    raise
+                return ""
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -92,6 +101,7 @@ class LanguageWriter:
 
     def _options(self, most: int, seed: bytes, index: int, *, again: bool) -> Options:
         own = _own_seed(seed, index) if again else b""
+        most = min(most, self._wishes.max_tokens)
         return replace(self._wishes, max_tokens=most, temperature=WARMTH if again else 0.0, seed=own)
 
     async def _answer(self, turns: Sequence[Turn], options: Options) -> str:

@@ -14,7 +14,3 @@ Verbs that run or convert a model import what that takes when they are asked for
 conversion takes the standard library alone.
 No worker imports any of this.
 """
-
-from inference.model.pins import digest
-
-__all__ = ["digest"]

@@ -19,6 +19,7 @@ from inference.engine.layout import Layout, batchable, generation_of, layout_of,
 from inference.engine.seq2seq import OF_ENCODER, PAST, Seq2Seq
 from inference.engine.session import TYPES, load_session
 from inference.model.intake import files_of
+from inference.model.pins import Pin, pin
 from inference.model.progress import MEGABYTE, Report
 from seclude.errors import ConfigError
 
@@ -42,8 +43,8 @@ class Inspection:
     """A model's description."""
 
     layout: Layout
-    files: Mapping[str, int]
-    """Octets of each file that counts."""
+    files: tuple[Pin, ...]
+    """Each file that counts, and what it would be pinned by."""
     graphs: Mapping[str, Graph]
     alone: str | None
     """Why requests must not share a run; None if they may."""
@@ -54,15 +55,15 @@ class Inspection:
 def inspect(folder: Path, report: Report) -> Inspection:
     """Look at the model in a folder; raises ConfigError where it is none that can be loaded."""
     layout = layout_of(folder)
-    files = {name: (folder / name).stat().st_size for name in files_of(folder)}
+    names = files_of(folder)
     graphs = {}
-    for name in files:
+    for name in names:
         if name.endswith(".onnx"):
             report(f"loading {folder.name}: {name}")
             graphs[name] = _graph(load_session(folder / name, 1, within=folder))
     report(f"loading {folder.name}: as a worker does")
     alone, said = _SAYS[layout](folder, graphs)
-    return Inspection(layout, files, graphs, alone, said)
+    return Inspection(layout, tuple(pin(folder, name) for name in names), graphs, alone, said)
 
 
 def _encoder(folder: Path, _graphs: Mapping[str, Graph]) -> tuple[str | None, Fields]:
@@ -127,10 +128,10 @@ def _shown(item: onnxruntime.NodeArg) -> str:
 
 def text_of(name: str, found: Inspection) -> str:
     """Return a description for people."""
-    lines = [f"{name}: {found.layout}, {_size(sum(found.files.values()))} in {len(found.files)} files"]
-    lines += [f"  {file}: {_size(octets)}" for file, octets in found.files.items()]
-    for file, graph in found.graphs.items():
-        lines.append(file)
+    lines = [f"{name}: {found.layout}, {_size(sum(file.size for file in found.files))} in {len(found.files)} files"]
+    lines += [f"  {file.name}: {_size(file.size)}" for file in found.files]
+    for path, graph in found.graphs.items():
+        lines.append(path)
         for way, items in (("takes", graph.inputs), ("gives", graph.outputs)):
             lines += [f"  {way} {each}" for each in _folded(items)]
     lines += [

@@ -126,6 +126,12 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def pin(folder: Path, name: str) -> Pin:
+    """Return what a file of a folder would be pinned by."""
+    path = folder / name
+    return Pin(name, digest(path), path.stat().st_size)
+
+
 def faults(model: Model, folder: Path) -> dict[str, str]:
     """Return what is wrong with each file of an installed model; empty means that all are the pinned ones."""
     found: dict[str, str] = {}

@@ -5,11 +5,12 @@ What needs numpy and onnxruntime is imported by the verbs that do: a release is 
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from inference.model.install import beside, install
-from inference.model.pins import MODELS, Model, digest, faults, recognise
+from inference.model.pins import MODELS, Pin, faults, pin, recognise
 from inference.model.progress import MEGABYTE, Progress, Report, growing
 from seclude.errors import ConfigError
 
@@ -31,7 +32,7 @@ def install_model(arguments: Namespace) -> Outcome:
         fresh = install(model, directory, progress)
     folder = directory / model.name
     text = f"{'installed' if fresh else 'already installed'}: {folder}"
-    document = {"name": model.name, "directory": str(folder), "downloaded": fresh, "files": _pins(model)}
+    document = {"name": model.name, "directory": str(folder), "downloaded": fresh, "files": _shown(model.files)}
     return Outcome(text, document)
 
 
@@ -43,7 +44,7 @@ def list_models(arguments: Namespace) -> Outcome:
         state = "installed" if there else "not installed"
         lines.append(f"{model.name}  {model.size / MEGABYTE:.0f} MB  {model.licence}  {state}\n  {model.purpose}")
         row = {"name": model.name, "purpose": model.purpose, "licence": model.licence, "bytes": model.size}
-        rows.append(row | {"installed": there, "files": _pins(model)})
+        rows.append(row | {"installed": there, "files": _shown(model.files)})
     return Outcome("\n".join(lines), {"models": rows})
 
 
@@ -51,7 +52,7 @@ def import_model(arguments: Namespace) -> Outcome:
     """Copy a model of the operator's own, unless its check fails."""
     from inference.model.intake import NAME, bring
 
-    source: Path = arguments.folder.resolve()
+    source = _folder(arguments).resolve()
     name: str = arguments.name or source.name.lower()
     if not NAME.fullmatch(name):
         raise ConfigError(f"{name!a} cannot name a model: use small letters, digits, dots and dashes (--name)")
@@ -65,7 +66,7 @@ def import_model(arguments: Namespace) -> Outcome:
         if found.status == 0:
             staging.rename(target)
     text = f"{found.text}\n{'imported' if found.status == 0 else 'not imported'}: {target}"
-    document = found.document | {"name": name, "directory": str(target), "files": files}
+    document = found.document | {"name": name, "directory": str(target), "files": _shown(files)}
     return replace(found, text=text, document=document)
 
 
@@ -84,26 +85,26 @@ def convert_model(arguments: Namespace) -> Outcome:
             convert(source, staging)
         files = _files(staging)
         staging.rename(target)
-    lines = [f"{file['sha256']}  {file['name']}" for file in files]
-    return Outcome("\n".join([f"converted: {target}", *lines]), {"directory": str(target), "files": files})
+    lines = [f"{file.sha256}  {file.name}" for file in files]
+    document: dict[str, object] = {"directory": str(target), "files": _shown(files)}
+    return Outcome("\n".join([f"converted: {target}", *lines]), document)
 
 
 def inspect_model(arguments: Namespace) -> Outcome:
     """Say what a model says of itself."""
     from inference.model.inspection import inspect, text_of
 
-    folder: Path = arguments.folder
+    folder = _folder(arguments)
     with Progress(sys.stderr) as progress:
         found = inspect(folder, progress)
-    text = text_of(folder.resolve().name, found)
-    return Outcome(text, {"name": folder.resolve().name, "directory": str(folder)} | asdict(found))
+    name = folder.resolve().name
+    document = {"name": name, "directory": str(folder)} | asdict(found) | {"files": _shown(found.files)}
+    return Outcome(text_of(name, found), document)
 
 
 def check_model(arguments: Namespace) -> Outcome:
     """Compare a model with its pins, and try whether it keeps requests apart."""
-    folder: Path = arguments.folder
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder")
+    folder = _folder(arguments)
     with Progress(sys.stderr) as progress:
         return _checked(folder, arguments.threads, progress)
 
@@ -112,7 +113,7 @@ def bench_model(arguments: Namespace) -> Outcome:
     """Measure a model on this machine."""
     from inference.model.speed import measure, text_of
 
-    folder: Path = arguments.folder
+    folder = _folder(arguments)
     with Progress(sys.stderr) as progress:
         speed = measure(folder, arguments.threads, arguments.seconds, progress)
     name = folder.resolve().name
@@ -141,14 +142,20 @@ def _checked(folder: Path, threads: int, report: Report) -> Outcome:
     return Outcome("\n".join([title, *lines]), document, status=0 if ok else 1)
 
 
-def _pins(model: Model) -> list[dict[str, object]]:
-    return [{"name": file.name, "sha256": file.sha256, "bytes": file.size} for file in model.files]
+def _folder(arguments: Namespace) -> Path:
+    """Return the model's folder; raises ConfigError where it is none."""
+    folder: Path = arguments.folder
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder")
+    return folder
 
 
-def _files(folder: Path) -> list[dict[str, object]]:
+def _files(folder: Path) -> list[Pin]:
     """Return what the files of a model's folder would be pinned by."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [
-        {"name": path.relative_to(folder).as_posix(), "sha256": digest(path), "bytes": path.stat().st_size}
-        for path in paths
-    ]
+    return [pin(folder, path.relative_to(folder).as_posix()) for path in paths]
+
+
+def _shown(files: Iterable[Pin]) -> list[dict[str, object]]:
+    """Return files as every verb shows them to programs."""
+    return [{"name": file.name, "sha256": file.sha256, "bytes": file.size} for file in files]

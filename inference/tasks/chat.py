@@ -4,6 +4,8 @@ Nothing of a chat outlives its answer. Sampling begins with the seed that the de
 request; so what others ask at the same time makes no difference to an answer.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,10 +19,15 @@ from inference.tasks.language import LanguageModel, new_seed
 from seclude import chat as wire
 from seclude.bhttp import Response
 from seclude.chat import ChatChunk, ChatRequest, ChatResponse, ChunkChoice, Delta, Usage
-from seclude.errors import UsageError
+from seclude.errors import BusyError, UsageError
 from seclude.tasks import encode
 
 SEED_OCTETS: Final = 16  # of a device's own, a number of 64 bits with a sign: it asks for repetition, not for secrecy
+
+# Of an answer in one piece: a gateway gives up after 110 in which nothing came, and nobody learns when to come again.
+WHOLE_SECONDS: Final = 90.0
+ENDING_SECONDS: Final = 10.0  # before that an answer ends with what there is of it
+RETRY_SECONDS: Final = 30  # what made an answer so slow takes a while to end
 
 
 def models(model: LanguageModel | None) -> Response:
@@ -52,6 +59,15 @@ def options_of(request: ChatRequest, defaults: Options) -> Options:
 
 
 async def _whole(generation: Generation, turns: Sequence[Turn], options: Options) -> Response:
+    try:
+        async with asyncio.timeout(WHOLE_SECONDS):
+            until = time.monotonic() + WHOLE_SECONDS - ENDING_SECONDS
+            return await _collected(generation, turns, replace(options, until=until))
+    except TimeoutError:
+        raise BusyError("an answer was not whole in time", retry_after_seconds=RETRY_SECONDS) from None
+
+
+async def _collected(generation: Generation, turns: Sequence[Turn], options: Options) -> Response:
     text: list[str] = []
     async with aclosing(generation.write(turns, options)) as pieces:
         async for piece in pieces:

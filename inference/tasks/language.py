@@ -1,14 +1,11 @@
 """A language model at work: its name, what its files want where a device says nothing, and the engine behind it.
 
-All that it does goes through `generation`, which counts it. What is counted can be scraped, so the tokens of a request
-count as a power of two, as its octets count as their bucket: on a quiet worker the difference of two scrapes would
-be the length of one chat.
+All that it does goes through `generation`, which counts it (`tally.py`).
 """
 
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,31 +14,13 @@ from inference.engine.generation import Ended, Generation, Options, Words
 from inference.engine.layout import settings_of
 from inference.engine.template import Template, Turn
 from inference.runner import Runner
-from seclude.chat import MAX_TEMPERATURE
-from seclude.errors import BusyError, ConfigError
+from inference.tasks.tally import Tally
+from seclude.chat import MAX_MODEL, MAX_TEMPERATURE
+from seclude.errors import ConfigError
 
 SEED_OCTETS: Final = 32
 MAX_TOP_K: Final = 1 << 20  # no vocabulary has more tokens
 MAX_PENALTY: Final = 10.0  # published models ask for at most 2
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a language model has done; nothing of any request."""
-
-    running: int = 0
-    """Answers that are asked for and have not ended."""
-    refused: int = 0
-    """For want of room."""
-    read: int = 0
-    """Tokens of prompts, each request's rounded up to a power of two."""
-    written: int = 0
-    """Tokens of answers, likewise."""
-
-    def ended(self, answer: Ended) -> None:
-        """Count an answer that came to its end."""
-        self.read += 1 << (answer.prompt_tokens - 1).bit_length()
-        self.written += 1 << (answer.completion_tokens - 1).bit_length()
 
 
 class LanguageModel:
@@ -51,6 +30,8 @@ class LanguageModel:
         self, name: str, decoder: Words, template: Template, runner: Runner, *, waiting: int, defaults: Options
     ) -> None:
         """Raises ConfigError as Generation does; `waiting` may be in line, and `defaults` hold unless a device says."""
+        if len(name) > MAX_MODEL:
+            raise ConfigError(f"a language model's name, which is its folder's, may have {MAX_MODEL} characters")
         self.name: Final = name
         self.defaults: Final = defaults
         self.slots: Final = decoder.slots
@@ -62,6 +43,11 @@ class LanguageModel:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is written any more."""
+        return self._batcher.ended
 
     def close(self) -> None:
         """End what is being written, with the step at work."""
@@ -79,18 +65,13 @@ class _Counted(Generation):
 
     async def write(self, turns: Sequence[Turn], options: Options) -> AsyncGenerator[str | Ended, None]:
         """Yield as Generation does."""
-        self._tally.running += 1
-        try:
+        with self._tally.writing() as count:
             async with aclosing(super().write(turns, options)) as answer:
                 async for piece in answer:
                     if isinstance(piece, Ended):
-                        self._tally.ended(piece)
+                        count.read += piece.prompt_tokens
+                        count.written += piece.completion_tokens
                     yield piece
-        except BusyError:
-            self._tally.refused += 1
-            raise
-        finally:
-            self._tally.running -= 1
 
 
 def new_seed() -> bytes:

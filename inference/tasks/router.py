@@ -40,6 +40,7 @@ from seclude.tasks import (
 
 POST: Final = b"POST"  # the method of every task that brings something
 GET: Final = b"GET"
+SUMMARIES_WAITING: Final = 1  # behind the one at work: who came third would be late, and is told at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class _Pen:
 
     writer: Writer
     runner: Runner
+    own: Runner | None = None
+    """The writer's own thread, where it has one."""
 
 
 class Tasks:
@@ -77,6 +80,8 @@ class Tasks:
         """End what is being written."""
         if self.language is not None:
             self.language.close()
+        if self._abstracts is not None and self._abstracts.own is not None:
+            self._abstracts.own.close()
 
     def handle(self, request: Request) -> Answer:
         """Answer one request. Every error of the peer is an answer too; anything else is raised."""
@@ -134,10 +139,12 @@ def _pens(
         raise UsageError("models that write need a runner")
     tones = abstracts = None
     if language is not None:
-        writer = LanguageWriter(language.generation, language.name, context=language.context)
+        generation, name, context = language.generation, language.name, language.context
+        writer = LanguageWriter(generation, name, context=context, wishes=language.defaults)
         tones = abstracts = _Pen(writer, runner)
     if summariser is not None:
-        abstracts = _Pen(SummariserWriter(summariser, runner), runner)
+        own = Runner(1, SUMMARIES_WAITING)  # it is at one request for seconds, and no other task must wait for that
+        abstracts = _Pen(SummariserWriter(summariser, own), runner, own)
     return tones, abstracts
 
 

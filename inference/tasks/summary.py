@@ -3,8 +3,8 @@
     read ──▶ highlights ──▶ windows ──writer──▶ abstracts ──check──▶ one abstract ──check──▶ sentences that hold
 
 The highlights are always there, since every word of theirs is the chat's. The abstract is a model's word: what of it
-does not hold is left out, and if more of it falls than stands, all of it is; so it is if the model is busy, late, or
-not able to read the chat. Whatever was left out is said in the note.
+does not hold is left out, and if more of it falls than stands, all of it is; so it is if the model is busy, late,
+unable to read the chat, or fails. Whatever was left out is said in the note.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from inference.engine.highlights import summarize
 from inference.engine.windows import Windows, cut
 from inference.engine.writer import Writer
 from inference.runner import Runner
-from seclude.errors import BusyError, TooLargeError
+from seclude.errors import BusyError, TooLargeError, UsageError
 from seclude.tasks import (
     ABSTRACT_EVENT,
     HIGHLIGHT_EVENT,
@@ -33,7 +33,7 @@ from seclude.tasks import (
     encode,
 )
 
-ABSTRACT_SECONDS: Final = 20.0  # hops give up after 30 of silence, and the highlights of a long chat come before it
+ABSTRACT_SECONDS: Final = 20.0  # after the highlights; who reads those has read them by then
 ABSTRACT_TOKENS: Final = 160  # of one window's abstract: four sentences, in any language
 LEAST_WINDOW: Final = 32  # tokens; a model that reads less at once sees no two messages together
 
@@ -48,6 +48,7 @@ JOINING: Final = (
     "short sentences in the same language. Use only what they say. What comes later counts. Write only the summary."
 )
 BUSY: Final = "no abstract: the model is busy"
+FAILED: Final = "no abstract: the model failed"
 LATE: Final = "no abstract: the model was not done in time"
 SMALL: Final = "no abstract: the model cannot read enough at once"
 
@@ -121,6 +122,8 @@ async def _conclude(read: _Read, writer: Writer, runner: Runner, seed: bytes) ->
         return _Written(_noted(summary, SMALL))
     except TimeoutError:
         return _Written(_noted(summary, LATE))
+    except UsageError:  # what the engine says of a model that failed; the highlights are none of its work
+        return _Written(_noted(summary, FAILED))
     finally:
         read.source.clear()
     if not _stands(verdict):

@@ -60,7 +60,7 @@ def fill_summarize(verb: argparse.ArgumentParser) -> None:
         "--max",
         type=_highlights,
         metavar="N",
-        help=f"at most N highlights, up to {MAX_HIGHLIGHTS} (default: a fifth and three more, at most 12)",
+        help=f"at most N highlights, up to {MAX_HIGHLIGHTS} (default: a third of the chat's words)",
     )
     verb.add_argument(
         "--no-abstract",

@@ -343,7 +343,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     add_verb = partial(verbs.add_parser, parents=[asking_flags()])
     summarize = add_verb(
-        "summarize", help="highlights of a chat", epilog="example: seclude summarize chat.txt --unread 40"
+        "summarize",
+        help="highlights of a chat, and an abstract where the pool has a model",
+        epilog="example: seclude summarize chat.txt --unread 40",
     )
     fill_summarize(summarize)
     summarize.set_defaults(run=_summarize)

@@ -8,7 +8,9 @@ from seclude.tasks import Highlight, RewriteResponse, Sentence, SummarizeRespons
 
 JOINER: Final = "\u200d"  # holds the parts of an emoji together
 # Of an abstract: what was checked, and that it was not all.
-CHECKED: Final = "its numbers, times, dates and names occur in the chat; it can still be wrong"
+CHECKED: Final = (
+    "its numbers, times, dates and names were looked up in the chat, where they could be told; it can still be wrong"
+)
 
 
 def clean(text: str) -> str:
@@ -40,16 +42,24 @@ def render_end(answer: SummarizeResponse) -> str:
 
 
 def render_summary(answer: SummarizeResponse) -> str:
-    """Return the abstract if there is one, then the highlights, a line each, with the day where it changes."""
+    """Return the abstract if there is one, then the highlights, a line each, with the day where it changes.
+
+    Those of one topic stand together, and an empty line between topics.
+    """
     lines = [] if answer.abstract is None else _abstract(answer, answer.abstract)
     lines += [f"{_count(len(answer.highlights), 'highlight')} of {_count(answer.messages, 'message')}"]
     day = ""
-    for highlight in answer.highlights:
+    topic = 0
+    for highlight in sorted(answer.highlights, key=lambda item: (item.topic or 0, item.index)):
+        if (highlight.topic or 0) != topic:
+            topic = highlight.topic or 0
+            day = ""
+            lines.append("")
         stamp = ""
         if highlight.time is not None:
             if (date := f"{highlight.time:%a %d %b}") != day:
                 day = date
-                lines.append(f"\n{day}")
+                lines.append(f"\n{day}" if lines[-1] else day)
             stamp = f"{highlight.time:%H:%M}  "
         lines.append(f"  {stamp}{clean(highlight.sender)}: {clean(highlight.text)}")
     if answer.note:
@@ -74,7 +84,7 @@ def render_rewrite(answer: RewriteResponse) -> str:
     note = f"\n\n({clean(answer.note)})" if answer.note else ""
     by = f", written by a model ({clean(answer.model)}), which can have changed the meaning" if answer.model else ""
     if not answer.changed:
-        return f"Suggestion: nothing to change.{note}"
+        return f"No suggestion.{note}" if answer.note else "Suggestion: nothing to change."
     return f"Suggestion{by}:\n" + "\n".join(clean(line) for line in answer.text.splitlines()) + note
 
 

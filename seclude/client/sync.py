@@ -39,6 +39,9 @@ class SyncClient:
         self._loop = asyncio.new_event_loop()
         self._streams: set[AsyncGenerator[Told, None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._closing = False
+        """From when on no work begins: what comes to the loop behind its end would never be answered."""
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="seclude-client", daemon=True)
         self._thread.start()
         try:
@@ -52,10 +55,11 @@ class SyncClient:
         return Client(trust, evidence=evidence, trees=trees)
 
     def _begin(self, work: Coroutine[None, None, T]) -> Future[T]:
-        if self._loop.is_closed():
-            work.close()
-            raise UsageError("the client was closed")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:
+            if not self._closing:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise UsageError("the client was closed")
 
     def _run(self, work: Coroutine[None, None, T]) -> T:
         return self._begin(work).result()
@@ -73,8 +77,13 @@ class SyncClient:
 
     def close(self) -> None:
         """Drop the connections and the keys, and end what is under way; a second call does nothing."""
-        if not self._loop.is_closed():
-            self._run(self._end())
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+        try:
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        finally:
             self._stop()
 
     async def _end(self) -> None:
@@ -83,9 +92,11 @@ class SyncClient:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         # One by one: the loop's own way to end all generators at once would end the inner ones under the outer ones.
-        for stream in self._streams:
-            await stream.aclose()
-        await self._client.close()
+        try:
+            while self._streams:
+                await self._streams.pop().aclose()
+        finally:
+            await self._client.close()
 
     def verify(self, *, observe: Callable[[Step], None] | None = None) -> TrustedPool:
         """Fetch and verify the key bundle; `observe` is called on the client's thread with each step that passes."""
@@ -139,6 +150,8 @@ class SyncClient:
             self._streams.discard(stream)
 
         def end() -> None:
+            if self._closing:  # which ends all streams
+                return
             self._ending.add(task := self._loop.create_task(ending()))
             task.add_done_callback(self._ending.discard)
 

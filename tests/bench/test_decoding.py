@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from bench.decoderloops import BareDecoder, Stretch, engine_decoder
 from bench.decoding import BARE, ENGINE, ROWS, Rounds, figures, measure
-from bench.loops import BareDecoder, BareSeq2Seq, EngineSeq2Seq, Loop, Stretch, Taken, engine_decoder, same
+from bench.loops import Loop, Taken, same
 from bench.main import main
 from bench.peers.llama import LlamaLoop
 from bench.peers.start import SkippedError
 from bench.result import read
+from bench.seq2seqloops import BareSeq2Seq, EngineSeq2Seq
 from inference.convert.folder import convert
 from seclude.errors import ConfigError
+from tests.exports import tiny
 from tests.inference.convert import tiny as gguf
-from tests.inference.engine.test_layout import tiny
 
 IDS = [7, 8, 9, 7]
 

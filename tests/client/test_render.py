@@ -81,4 +81,6 @@ def test_a_rewrite_is_called_a_suggestion() -> None:
         render_rewrite(by_model) == "Suggestion, written by a model (mx), which can have changed the meaning:\nShort."
     )
     unchanged = RewriteResponse("suggestion", "shorter", "Short.", False, ())
-    assert "nothing to change" in render_rewrite(unchanged)
+    assert render_rewrite(unchanged) == "Suggestion: nothing to change."
+    noted = RewriteResponse("suggestion", "shorter", "Short.", False, (), note="why")
+    assert render_rewrite(noted) == "No suggestion.\n\n(why)"

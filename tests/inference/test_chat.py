@@ -18,12 +18,13 @@ from inference.engine.template import recognise
 from inference.open import open_request, respond
 from inference.pace import Line, Pace, paced
 from inference.runner import Runner
+from inference.tasks.chat import ENDING_SECONDS
 from inference.tasks.language import LanguageModel, wishes_of
 from inference.tasks.router import Tasks
 from seclude import bhttp, hpke
 from seclude.bhttp_stream import Head, ResponseReader
 from seclude.chat import CHAT_PATH, MODELS_PATH, ChatChunk, ChatMessage, ChatRequest, ChatResponse, ModelList
-from seclude.errors import ConfigError
+from seclude.errors import BusyError, ConfigError
 from seclude.hpke import PrivateKey
 from seclude.ohttp.chunked import encapsulate_chunked
 from seclude.ohttp.encapsulation import HeldKey, encapsulate_request
@@ -224,6 +225,40 @@ async def test_who_finds_no_room_is_told_when_to_come_back_and_has_begun_nothing
             assert w.model.tally.refused == 2
         await until(lambda: ("clear", 0, None) in tiny.log[-2:])
         assert (await w.post(asks("hello"))).status == 200
+
+
+async def test_an_answer_in_one_piece_that_takes_long_ends_with_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = Tiny(1, step_seconds=0.01)
+    async with world(tiny) as w:
+        monkeypatch.setattr("inference.tasks.chat.WHOLE_SECONDS", ENDING_SECONDS)
+        cut = decode(ChatResponse, (await w.post(asks(speaker(200, ends=False), max_tokens=200))).content)
+        assert (cut.choices[0].finish_reason, cut.usage.completion_tokens) == ("length", 1)
+
+
+async def test_an_answer_in_one_piece_that_takes_too_long_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = Tiny(1, step_seconds=0.01)
+    async with world(tiny) as w:
+        monkeypatch.setattr("inference.tasks.chat.WHOLE_SECONDS", 0.05)
+        monkeypatch.setattr("inference.tasks.chat.ENDING_SECONDS", -60.0)
+        refused = await w.post(asks(speaker(200, ends=False), max_tokens=200))
+        assert (refused.status, bhttp.get(refused.fields, b"retry-after")) == (503, b"30")
+        await until(lambda: ("clear", 0, None) in tiny.log[-2:])
+        assert sum(what == "step" for what, *_ in tiny.log) < 100
+
+
+async def test_what_is_spoken_holds_its_place_until_it_ends() -> None:
+    tiny = Tiny(1)
+    async with world(tiny, waiting=100) as w:
+        tiny.gate = threading.Semaphore(0)
+        request = asks(speaker(5, ends=False), max_tokens=2)
+        waiting = [asyncio.ensure_future(w.post(request)) for _ in range(21)]  # as many as the runner has places
+        await until(lambda: w.model.tally.running == 21)
+        assert w.runner.busy == 21
+        with pytest.raises(BusyError):
+            await w.post(request)
+        tiny.gate.release(1000)
+        assert {(await each).status for each in waiting} == {200}
+        assert w.runner.busy == 0
 
 
 async def test_a_device_that_goes_away_frees_its_slot_before_the_next_step() -> None:

@@ -83,6 +83,7 @@ class Bench:
     ticks: Ticks
     disbelieved: list[VerificationError]
     draining: bool = False
+    engine_ended: bool = False
     now: float = NOW
     retired: int = 0
 
@@ -152,6 +153,7 @@ def make(
         pace=Pace(1024, 0.001),
         observe=lambda result, _seconds: seen.append(result),
         draining=lambda: bench.draining,
+        engine_ended=lambda: bench.engine_ended,
         clock=lambda: bench.now,
         lifetime=lifetime,
         retire=lambda: bench.retire(),
@@ -198,6 +200,12 @@ async def test_a_draining_worker_says_so(worker: Bench) -> None:
     await worker.birth(EPOCH)
     worker.draining = True
     assert (await worker.status())["reasons"] == ["draining"]
+
+
+async def test_a_worker_whose_engine_has_ended_says_so(worker: Bench) -> None:
+    await worker.birth(EPOCH)
+    worker.engine_ended = True
+    assert (await worker.status())["reasons"] == ["the language model's engine has ended"]
 
 
 async def test_a_joiner_serves_what_the_member_serves(

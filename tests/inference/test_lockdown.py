@@ -48,7 +48,7 @@ from seclude.pool import Birth, serialize_birth
 from seclude.pool import Message as Path_
 from seclude.tasks import TONES, Message, RewriteRequest, SummarizeRequest, encode
 from tests.authority import Authority
-from tests.inference.engine.test_layout import tiny
+from tests.exports import tiny
 from tests.inference.locked import LIBC, Prepared, actions
 from tests.languagemodel import small_model
 from tests.running import ROOT, Running, start_stack, stop_stack

@@ -8,9 +8,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from inference.answer import Spoken
-from inference.engine.generation import Ended, Finish
 from inference.metrics import WorkerMetrics
-from inference.tasks.language import Tally
+from inference.tasks.tally import Tally
 from seclude import bhttp
 from seclude.daemon.messages import Request, Response
 from seclude.errors import BusyError, OpenError
@@ -141,9 +140,8 @@ async def test_what_is_spoken_is_timed_until_it_ends() -> None:
 
 
 def test_a_language_model_shows_its_load_and_what_it_did() -> None:
-    metrics, tally = WorkerMetrics(lambda: 0), Tally(running=5, refused=2)
+    metrics, tally = WorkerMetrics(lambda: 0), Tally(running=5, refused=2, read=64, written=1)
     metrics.watch_language(tally, slots=4)
-    tally.ended(Ended(Finish.STOP, prompt_tokens=33, completion_tokens=1))
     found = {name: value for name, value in samples(metrics).items() if "_language_" in name}
     assert found == {
         "seclude_worker_language_slots": 4,

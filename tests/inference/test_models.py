@@ -1,6 +1,7 @@
 """The models of a worker: each in its place, loaded, at work, and every task done once before anybody is let in."""
 
 import os
+import shutil
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -8,15 +9,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from inference.answer import Answer, refuse
 from inference.config import LANGUAGE, MODEL, SUMMARISER, LanguageSettings, Launch, Measured
 from inference.models import load_tasks
 from inference.runner import Runner
-from inference.warmup import at_work
+from inference.tasks.router import Tasks
+from inference.warmup import at_work, warm_up
 from seclude import bhttp
 from seclude.attestation.policy import Demonstration
 from seclude.chat import MODELS_PATH, ModelList
 from seclude.errors import ConfigError
 from seclude.tasks import decode
+from tests.inference.test_router import ConstantEncoder
 from tests.languagemodel import small_model
 
 
@@ -78,6 +82,24 @@ def test_a_model_in_the_wrong_place_is_told_its_own(model: Path, small: Path, ba
             pytest.raises(ConfigError, match=rf"holds a model of the kind .*: name it as launch\.{place}$"),
         ):
             load_tasks(folders, measured(), runner)
+
+
+def test_a_name_that_no_device_could_ask_for_is_refused(model: Path, small: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(small, tmp_path / ("n" * 101))
+    with closing(Runner(1, 1)) as runner, pytest.raises(ConfigError, match="may have 100 characters"):
+        load_tasks({MODEL: model, LANGUAGE: place}, measured(slots=1, threads=1), runner)
+
+
+class _Refusing(Tasks):
+    """Refuses everything."""
+
+    def handle(self, request: bhttp.Request) -> Answer:
+        return refuse(503, "too little of everything")
+
+
+async def test_a_worker_whose_tasks_do_not_work_does_not_start_and_says_what_was_answered() -> None:
+    with closing(Runner(1, 1)) as runner, pytest.raises(ConfigError, match=r"/v1/models .* 503: .*too little"):
+        await warm_up(_Refusing(ConstantEncoder()), runner)
 
 
 def test_the_engine_is_sized_to_the_machine_unless_it_is_told(model: Path, small: Path) -> None:

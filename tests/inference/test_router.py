@@ -1,14 +1,24 @@
 """The worker's inner HTTP: every path, method and error, bytes to bytes."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.answer import Events
+from inference.answer import Events, Spoken
+from inference.engine.generation import Options, is_token
+from inference.engine.logits import Rules
+from inference.engine.seq2seq import Batch, Chance, Seq2Seq
+from inference.engine.template import recognise
+from inference.runner import Runner
+from inference.tasks.language import LanguageModel
 from inference.tasks.router import Tasks
+from inference.tasks.summary import BUSY
 from seclude.bhttp import Field, Request, Response, get, parse_response, serialize_response
 from seclude.tasks import (
     MAX_REQUEST_BYTES,
@@ -24,6 +34,9 @@ from seclude.tasks import (
     decode,
     encode,
 )
+from tests.exports import tiny
+from tests.inference.engine.test_generation import CHATML
+from tests.inference.engine.tiny import Tiny
 
 JSON = Field(b"content-type", b"application/json")
 SUMMARIZE = b"/v1/summarize"
@@ -165,3 +178,54 @@ def test_our_own_fault_is_raised_and_not_answered() -> None:
     request = Request(b"POST", b"https", b"", SUMMARIZE, (JSON,), CHAT)
     with pytest.raises(ZeroDivisionError):
         Tasks(BrokenEncoder()).handle(request)
+
+
+async def test_a_wording_is_made_as_the_models_settings_say() -> None:
+    """Its longest answer, here: with settings of the writer's own there would be many more steps."""
+    decoder, content = Tiny(2), encode(RewriteRequest(text="are you free at 5 tomorrow or on Friday", tone="funny"))
+    with closing(Runner(1, 4)) as runner:
+        template = recognise(CHATML, "", "<|im_end|>", is_token(decoder))
+        model = LanguageModel("small", decoder, template, runner, waiting=4, defaults=Options(max_tokens=3))
+        with closing(Tasks(ConstantEncoder(), runner=runner, language=model)) as tasks:
+            decoder.log.clear()
+            answer = tasks.handle(Request(b"POST", b"https", b"", REWRITE, (JSON,), content))
+            assert isinstance(answer, Spoken)
+            assert isinstance(await answer.respond(), Response)
+    assert 0 < sum(what == "step" for what, *_ in decoder.log) <= 4 * 2
+
+
+class Held(Seq2Seq):
+    """A summariser that is at work until it is let go."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        super().__init__(tiny("tiny-bart"))
+        self.gate.clear()
+
+    def begin(
+        self, texts: Sequence[Sequence[int]], rules: Rules | None = None, chances: Sequence[Chance] = ()
+    ) -> Batch:
+        self.gate.wait(60)
+        return super().begin(texts, rules, chances)
+
+
+async def test_a_summariser_keeps_no_other_task_waiting_and_refuses_who_would_wait_long() -> None:
+    model = Held()
+    with closing(Runner(1, 4)) as runner, closing(Tasks(ConstantEncoder(), runner=runner, summariser=model)) as tasks:
+
+        async def abstract() -> str:
+            answer = tasks.handle(Request(b"POST", b"https", b"", SUMMARIZE, (JSON,), CHAT))
+            assert isinstance(answer, Spoken)
+            response = await answer.respond()
+            assert isinstance(response, Response)
+            return decode(SummarizeResponse, response.content).note or ""
+
+        asked = [asyncio.create_task(abstract()) for _ in range(3)]
+        done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        assert [each.result() for each in done] == [BUSY]
+        assert len(waiting) == 2
+        assert runner.busy == 0
+        assert await runner.run(lambda: "others work") == "others work"
+        model.gate.set()
+        assert BUSY not in await asyncio.gather(*waiting)

@@ -40,6 +40,43 @@ async def test_one_more_than_the_limit_is_refused() -> None:
     runner.close()
 
 
+async def test_who_holds_a_place_is_let_in_and_counts_once() -> None:
+    runner, gate = Runner(1, 1), threading.Event()
+
+    async def request() -> None:
+        with runner.place():
+            await asyncio.gather(runner.run(gate.wait, 5), runner.run(gate.wait, 5))
+
+    tasks = [asyncio.create_task(request()) for _ in range(2)]
+    await settled(runner, 2)
+    with pytest.raises(BusyError), runner.place():
+        pass
+    with pytest.raises(BusyError):
+        await runner.run(gate.wait, 5)
+    gate.set()
+    await asyncio.gather(*tasks)
+    await settled(runner, 0)
+    runner.close()
+
+
+async def test_a_place_that_is_left_counts_until_its_task_has_ended() -> None:
+    runner, gate = Runner(1, 0), threading.Event()
+
+    async def request() -> None:
+        with runner.place():
+            await runner.run(gate.wait, 5)
+
+    task = asyncio.create_task(request())
+    await settled(runner, 1)
+    await asyncio.sleep(0.05)  # so that it runs
+    task.cancel()
+    await asyncio.wait([task])
+    assert runner.busy == 1
+    gate.set()
+    await settled(runner, 0)
+    runner.close()
+
+
 async def test_a_running_task_counts_until_it_has_ended_though_nobody_waits() -> None:
     runner, gate = Runner(1, 0), threading.Event()
     task = asyncio.create_task(runner.run(gate.wait, 5))

@@ -1,9 +1,7 @@
 """Summaries with an abstract: what of a model's words reaches the device, and what is said where they do not."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +14,11 @@ from inference.engine.seq2seq import Seq2Seq
 from inference.engine.writer import LanguageWriter, SummariserWriter, Writer
 from inference.runner import Runner
 from inference.tasks import summary
-from inference.tasks.summary import BUSY, LATE, SMALL, summarize_with, summary_events
-from seclude.errors import BusyError, TooLargeError
+from inference.tasks.summary import BUSY, FAILED, LATE, SMALL, summarize_with, summary_events
+from seclude.errors import BusyError, TooLargeError, UsageError
 from seclude.tasks import Highlight, Message, Sentence, SummarizeRequest, SummarizeResponse, decode
-from tests.inference.engine.test_layout import tiny
+from tests.exports import tiny
+from tests.languagemodel import named_model
 
 SEED = bytes(32)
 CHAT = SummarizeRequest(
@@ -149,7 +148,10 @@ async def test_of_a_chat_without_anything_to_highlight_no_abstract_is_made(runne
     assert (answer.highlights, answer.abstract, writer.calls) == ((), None, [])
 
 
-@pytest.mark.parametrize(("failure", "note"), [(BusyError("full"), BUSY), (TooLargeError("text"), SMALL)])
+@pytest.mark.parametrize(
+    ("failure", "note"),
+    [(BusyError("full"), BUSY), (TooLargeError("text"), SMALL), (UsageError("the decoder failed at a step"), FAILED)],
+)
 async def test_highlights_come_where_the_model_cannot(runner: Runner, failure: Exception, note: str) -> None:
     writer = Writing("")
     writer.fails = failure
@@ -242,9 +244,7 @@ async def test_a_real_summariser_of_random_weights_is_never_believed(runner: Run
 
 @pytest.fixture
 async def language(runner: Runner) -> AsyncIterator[Writer]:
-    folder = Path(os.environ.get("SECLUDE_LANGUAGE_MODEL", ""))
-    if not (folder / "genai_config.json").is_file():
-        pytest.skip("no language model: name a converted one's folder in SECLUDE_LANGUAGE_MODEL")
+    folder = named_model()
     decoder = Decoder(folder, 2, 4, context=2048)
     batcher = Batcher[str | Ended](decoder, waiting=4)
     yield LanguageWriter(

@@ -1,9 +1,7 @@
 """Other wordings of a draft: which of a model's are suggested, and what is where none is."""
 
 import asyncio
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -16,8 +14,9 @@ from inference.runner import Runner
 from inference.tasks import tone
 from inference.tasks.rewrite import RULES
 from inference.tasks.tone import CANDIDATES, INSTRUCTIONS, choose, holds, reword
-from seclude.errors import BusyError, TooLargeError
+from seclude.errors import BusyError, TooLargeError, UsageError
 from seclude.tasks import RewriteRequest, RewriteResponse, Tone
+from tests.languagemodel import named_model
 
 SEED = bytes(32)
 DRAFT = "hey Klaus, I can't bring the 40 chairs on friday, sry. could you ask Petra?"
@@ -101,7 +100,7 @@ async def test_a_wording_that_does_not_keep_to_it_is_never_suggested(runner: Run
         text=DRAFT,
         changed=False,
         changes=(),
-        note="the model's 4 wordings did not keep to the draft: nothing is suggested",
+        note="the model's wordings did not keep to the draft: nothing is suggested",
     )
 
 
@@ -165,7 +164,14 @@ async def test_proofreading_asks_no_model(runner: Runner) -> None:
     assert set(INSTRUCTIONS) == set(get_args(Tone)) - {"proofread"}
 
 
-@pytest.mark.parametrize("failure", [BusyError("full", retry_after_seconds=3), TooLargeError("text: 9 tokens, of 5")])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        BusyError("full", retry_after_seconds=3),
+        TooLargeError("text: 9 tokens, of 5"),
+        UsageError("the decoder failed at a step"),
+    ],
+)
 async def test_what_neither_model_nor_rules_can_do_is_refused(runner: Runner, failure: Exception) -> None:
     with pytest.raises(type(failure)):
         await ask(Writing(fails=failure), runner, "funny")
@@ -176,8 +182,9 @@ async def test_what_neither_model_nor_rules_can_do_is_refused(runner: Runner, fa
 
 async def test_a_model_that_is_late_is_busy(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tone, "WORDING_SECONDS", 0.05)
-    with pytest.raises(BusyError):
+    with pytest.raises(BusyError) as late:
         await ask(Writing(GOOD, waits=60), runner, "funny")
+    assert late.value.retry_after_seconds >= 20, "what kept the model from it is at work for longer than a second"
     assert "not done in time" in ((await ask(Writing(GOOD, waits=60), runner, "shorter")).note or "")
 
 
@@ -190,9 +197,7 @@ async def test_a_draft_that_does_not_fit_is_refused_before_it_is_written(runner:
 
 @pytest.mark.parametrize("how", sorted(INSTRUCTIONS))
 async def test_a_real_model_is_believed_where_it_keeps_to_the_draft(runner: Runner, how: Tone) -> None:
-    folder = Path(os.environ.get("SECLUDE_LANGUAGE_MODEL", ""))
-    if not (folder / "genai_config.json").is_file():
-        pytest.skip("no language model: name a converted one's folder in SECLUDE_LANGUAGE_MODEL")
+    folder = named_model()
     decoder = Decoder(folder, 2, 4, context=1024)
     batcher = Batcher[str | Ended](decoder, waiting=4)
     try:

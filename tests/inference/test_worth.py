@@ -21,6 +21,9 @@ CHAT = (
     ("Cem", "the train from Lindau is at 6.45"),
     ("Ana", "the train is late"),
     ("Ben", "when does Dana's train from Lindau arrive?"),
+    ("Cem", "six, last year it was always late..."),
+    ("Ben", "thanks Cem, could you fetch her?"),
+    ("Ana", "do we know who has the train tickets?"),
 )
 
 
@@ -31,7 +34,7 @@ def read(*chat: tuple[str, str]) -> dict[str, dict[str, float]]:
 
 def test_every_weight_has_its_feature() -> None:
     seen = {name for features in read(*CHAT).values() for name, value in features.items() if value}
-    by_encoder = {"follows up"}
+    by_encoder = {"central", "echoed", "close reply"}
     assert set(FOR) | set(AGAINST) <= seen | by_encoder
     assert not set(FOR) & set(AGAINST)
     assert all(weight.value > 0 and weight.why for weight in (*FOR.values(), *AGAINST.values()))

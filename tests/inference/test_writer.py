@@ -15,8 +15,8 @@ from inference.engine.template import recognise
 from inference.engine.writer import LanguageWriter, SummariserWriter, Writer, _whole
 from inference.runner import Runner
 from seclude.errors import BusyError, TooLargeError
-from tests.inference.engine.test_layout import tiny
-from tests.inference.engine.tiny import Tiny
+from tests.exports import tiny
+from tests.inference.engine.tiny import VOCABULARY, Tiny
 
 SEED = bytes(range(32))
 CHATML = "'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'"
@@ -89,6 +89,41 @@ async def test_one_request_leaves_slots_to_others() -> None:
     assert max(len(slots) for what, slots, _ in decoder.log if what == "step" and isinstance(slots, tuple)) == 4
 
 
+@pytest.mark.parametrize("slots", [1, 2, 3, 4, 8])
+async def test_an_idle_engine_has_room_for_all_texts_of_a_request(slots: int) -> None:
+    decoder = Spelling(slots)
+    async with writing(decoder, waiting=0) as writer:
+        for texts in (["hello"] * 4, ["a", "b", "c", "d", "e"]):
+            decoder.log.clear()
+            await writer.write("Say it.", texts, most=20, seed=SEED)
+            assert sum(what == "clear" for what, *_ in decoder.log) == len(texts)
+            seated = max(len(each) for what, each, _ in decoder.log if what == "step" and isinstance(each, tuple))
+            assert seated <= max(1, slots // 2)
+
+
+async def test_of_equal_texts_as_many_are_answered_as_there_is_room_for() -> None:
+    decoder = Spelling(8, step_seconds=0.002)
+    decoder.eos = frozenset({VOCABULARY})  # so that the others are at work for as long as this takes
+    async with writing(decoder, waiting=0) as writer, asyncio.TaskGroup() as group:
+        others = [group.create_task(writer.write("Say it.", [text], most=2000, seed=SEED)) for text in "abcdef"]
+        await asyncio.sleep(0.1)
+        made = await writer.write("Say it.", ["hello"] * 4, most=200, seed=SEED)
+        assert sum(map(bool, made)) == 2
+        with pytest.raises(BusyError):
+            await writer.write("Say it.", ["hello", "hello", "you", "there"], most=200, seed=SEED)
+        for other in others:
+            assert not other.done()
+            other.cancel()
+
+
+async def test_what_the_models_files_wish_holds() -> None:
+    decoder = Spelling(2)
+    async with writing(decoder, wishes=Options(max_tokens=5)) as writer:
+        decoder.log.clear()
+        await writer.write("Say it.", ["hello"], most=60, seed=SEED)
+        assert sum(what == "step" for what, *_ in decoder.log) < 5
+
+
 async def test_no_room_in_time_is_said() -> None:
     async with writing(Spelling(1, step_seconds=0.005), waiting=0) as writer:
         first = asyncio.create_task(writer.write("Say it.", ["hello"], most=200, seed=SEED))
@@ -99,16 +134,18 @@ async def test_no_room_in_time_is_said() -> None:
 
 
 async def test_who_stops_waiting_frees_the_slots() -> None:
-    decoder = Spelling(2, step_seconds=0.005)
+    decoder = Spelling(4, step_seconds=0.005)
     async with writing(decoder) as writer:
+        decoder.log.clear()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await writer.write("Say it.", ["a", "b"], most=4000, seed=SEED)
-        decoder.log.clear()
         await writer.write("Say it.", ["c"], most=4, seed=SEED)
     cleared = [place for place, (what, *_) in enumerate(decoder.log) if what == "clear"]
     assert len(cleared) == 3
-    assert all(what != "step" or slots in ((0,), (1,)) for what, slots, _ in decoder.log[cleared[1] :])
+    assert cleared[1] < 200, "of the thousands of steps that they wanted"
+    steps = [slots for what, slots, _ in decoder.log[cleared[1] :] if what == "step"]
+    assert all(isinstance(slots, tuple) and len(slots) == 1 for slots in steps)
 
 
 async def test_what_does_not_fit_is_too_large() -> None:

@@ -24,7 +24,7 @@ from inference.engine.template import Turn
 from inference.isolate import ENVIRONMENT
 from seclude.attestation.verify import TrustedPool
 from seclude.client.sdk import Client
-from tests.inference.engine.test_layout import tiny
+from tests.exports import tiny_if_any
 from tests.languagemodel import language_model, small_model
 from tests.privacy.canaries import Canary, ask_all, draw
 from tests.privacy.residue import Needles, forget_what_is_there, residue
@@ -45,11 +45,12 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def writing(folder: Path, model: Path, language: Path) -> AsyncIterator[tuple[Stack, Copies]]:
-    """Run a stack with models that write, for the length of a block."""
-    stack = Stack(folder, 1, model, language_model=language, summariser=tiny("tiny-bart"))
+    """Run a stack with models that write, for the length of a block; a summariser if one is named."""
+    summariser = tiny_if_any("tiny-bart")
+    stack = Stack(folder, 1, model, language_model=language, summariser=summariser)
     await stack.start()
     try:
-        yield stack, await asyncio.to_thread(Copies, language, tiny("tiny-bart"))
+        yield stack, await asyncio.to_thread(Copies, language, summariser)
     finally:
         await stack.stop()
 
@@ -122,7 +123,7 @@ def test_a_slot_that_is_not_cleared_and_a_list_of_tokens_are_found(tmp_path: Pat
     canary = Canary.draw("chat", 0)
     needles = Needles()
     turns = [Turn("user", canary.draft)]
-    Copies(folder, tiny("tiny-bart")).add_chat(needles, "chat", turns, canary.words)
+    Copies(folder, None).add_chat(needles, "chat", turns, canary.words)
     command = [sys.executable, "-m", "tests.privacy.holding", str(folder)]
     environment = {**os.environ, **ENVIRONMENT}
     with Popen(command, stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8", cwd=ROOT, env=environment) as process:

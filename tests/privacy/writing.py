@@ -19,7 +19,7 @@ from inference.engine.decoder import Decoder
 from inference.engine.generation import template_of
 from inference.engine.seq2seq import Seq2Seq
 from inference.engine.template import Turn
-from inference.engine.windows import cut
+from inference.engine.windows import cut, line_of
 from inference.tasks.tone import INSTRUCTIONS
 from seclude import bhttp
 from seclude.attestation.verify import TrustedPool
@@ -153,10 +153,10 @@ def turns_of(canary: Canary) -> tuple[Turn, ...]:
 class Copies:
     """The models of a worker, once more."""
 
-    def __init__(self, language: Path, summariser: Path) -> None:
+    def __init__(self, language: Path, summariser: Path | None) -> None:
         self._decoder = Decoder(language, 1, 1)
         self._template = template_of(language, self._decoder)
-        self._summariser = Seq2Seq(summariser)
+        self._summariser = Seq2Seq(summariser) if summariser else None
         self._count = SMALL_IDS if self._decoder.vocabulary < LARGE else IDS
 
     def add_to(self, needles: Needles, canary: Canary) -> None:
@@ -165,8 +165,12 @@ class Copies:
             self.add_chat(needles, canary.kind, turns_of(canary), canary.words)
         elif canary.kind == "tone":
             self._add_tokens(needles, canary.kind, [Turn("user", canary.draft)], canary.words)
+        elif self._summariser:
+            self._add_abstract(needles, canary, self._summariser)
         else:
-            self._add_abstract(needles, canary)
+            for message in canary.messages():
+                line = line_of(message.sender, message.text)
+                self._add_tokens(needles, canary.kind, [Turn("user", line)], canary.words)
 
     def add_chat(self, needles: Needles, label: str, turns: Sequence[Turn], words: Sequence[str]) -> None:
         """Look for the tokens of a chat, and for keys and values of those in turns that hold one of the words."""
@@ -195,8 +199,7 @@ class Copies:
             ids += tokens
         return ids, own
 
-    def _add_abstract(self, needles: Needles, canary: Canary) -> None:
-        model = self._summariser
+    def _add_abstract(self, needles: Needles, canary: Canary, model: Seq2Seq) -> None:
         empty = len(model.encode(""))
         room = model.max_input - len(model.encode(model.prefix))
         windows = cut(canary.messages(), lambda text: len(model.encode(text)) - empty, room)

@@ -6,10 +6,7 @@ else asks. That this would show rows, keys or values that were mixed up, is show
 """
 
 import asyncio
-import json
-import os
 import re
-import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
@@ -18,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import openai as library
 import pytest
 
 from deploy.stack import Stack
@@ -32,10 +28,9 @@ from inference.tasks.summary import BUSY, LATE
 from seclude.client.sdk import Client
 from seclude.client.transport import BASE_URL, AsyncPoolTransport
 from seclude.tasks import Message, SummarizeResponse
-from tests.languagemodel import NAMED, language_model, small_model
-from tests.running import ROOT
+from tests.languagemodel import named_model, small_model
+from tests.stack.apps import openai, proxied
 
-openai: Any = library  # whose types know no plain dictionaries, as people write messages
 USERS, ROUNDS = 8, 4
 TREES = ("alder", "birch", "cedar", "damson", "elder", "fig", "gorse", "hazel")
 ODD_SECONDS = 0.037  # between people, who come one after the other and never in step
@@ -173,23 +168,6 @@ class Pool:
 
 
 @asynccontextmanager
-async def proxied(trust_file: Path) -> AsyncIterator[Any]:
-    """Run `seclude proxy`, and yield OpenAI's client before it."""
-    command = [sys.executable, "-m", "seclude.client", "proxy", "--trust", str(trust_file), "--json"]
-    process = await asyncio.create_subprocess_exec(
-        *command, "--listen", "127.0.0.1:0", stdout=asyncio.subprocess.PIPE, cwd=ROOT
-    )
-    assert process.stdout is not None
-    try:
-        url = json.loads(await process.stdout.readline())["listening"]
-        async with openai.AsyncOpenAI(base_url=url, api_key="unused", timeout=120, max_retries=0) as app:
-            yield app
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-@asynccontextmanager
 async def pool_of(model: Path, language: Path, state: Path) -> AsyncIterator[Pool]:
     async with AsyncExitStack() as opened:
         stack = Stack(state, 2, model, language_model=language)
@@ -200,7 +178,7 @@ async def pool_of(model: Path, language: Path, state: Path) -> AsyncIterator[Poo
         inside = httpx2.AsyncClient(transport=AsyncPoolTransport(stack.trust), timeout=120)
         within = openai.AsyncOpenAI(base_url=BASE_URL, api_key="unused", http_client=inside, max_retries=0)
         apps = (
-            await opened.enter_async_context(proxied(stack.trust_file)),
+            await opened.enter_async_context(proxied(stack.trust_file, api_key="unused", timeout=120, max_retries=0)),
             await opened.enter_async_context(within),
         )
         yield Pool(stack, language.name, client, apps)
@@ -231,9 +209,7 @@ async def test_nobody_gets_anything_of_another(model: Path, tmp_path: Path) -> N
 
 @pytest.mark.drill
 async def test_nobody_gets_anything_of_another_from_a_real_model(model: Path, tmp_path: Path) -> None:
-    if NAMED not in os.environ:
-        pytest.skip(f"{NAMED} names no language model")
-    async with pool_of(model, language_model(tmp_path).resolve(), tmp_path / "state") as pool:
+    async with pool_of(model, named_model(), tmp_path / "state") as pool:
         await assert_nobody_gets_anothers(pool, SHORT)
 
 

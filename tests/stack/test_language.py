@@ -5,16 +5,12 @@ about itself, its user and this machine; and every length is that of a bucket or
 """
 
 import asyncio
-import json
 import re
-import sys
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import openai as library
 import pytest
 import pytest_asyncio
 
@@ -29,13 +25,13 @@ from tests.languagemodel import language_model
 from tests.privacy.conftest import Watched
 from tests.privacy.test_capture import forms
 from tests.privacy.test_lengths import CHUNK, NONCE, PREFIX, bodies, chunks
-from tests.running import ROOT
+from tests.stack.apps import openai, proxied
 from tests.stack.conftest import eventually
 
-openai: Any = library  # whose types know no plain dictionaries, as people write messages
 CANARY = "wombat-7f3a-quince"
 KEY, ORGANISATION, USER = "sk-canary-51c8", "org-canary-77", "somebody-9d"
 ABOUT_ITSELF = (b"openai", b"stainless", b"python/", b"x-request", KEY.encode(), ORGANISATION.encode(), USER.encode())
+APP: Final = {"api_key": KEY, "organization": ORGANISATION, "timeout": 60}
 MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "content": f"What is {CANARY}?"}]
 LONG = 1024  # tokens that nobody reads to their end
 TRIES = 5
@@ -66,23 +62,6 @@ async def pool(model: Path, language: Path, tmp_path_factory: pytest.TempPathFac
         await tap.close()
 
 
-@asynccontextmanager
-async def proxied(pool: Watched) -> AsyncIterator[Any]:
-    """Run `seclude proxy`, and yield OpenAI's client before it."""
-    command = [sys.executable, "-m", "seclude.client", "proxy", "--trust", str(pool.stack.trust_file)]
-    process = await asyncio.create_subprocess_exec(
-        *command, "--json", "--listen", "127.0.0.1:0", stdout=asyncio.subprocess.PIPE, cwd=ROOT
-    )
-    assert process.stdout is not None
-    try:
-        url = json.loads(await process.stdout.readline())["listening"]
-        async with openai.AsyncOpenAI(base_url=url, api_key=KEY, organization=ORGANISATION, timeout=60) as app:
-            yield app
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 def counted(pool: Watched, name: str) -> float:
     """Return what the worker's metrics page says."""
     with urllib.request.urlopen(f"http://{pool.stack.parties['worker-0'].admin}/metrics") as page:
@@ -99,7 +78,7 @@ async def test_openais_library_chats_and_nobody_on_the_way_sees_any_of_it(pool: 
     asked = {"model": language.name, "messages": MESSAGES, "temperature": 0, "max_tokens": 40, "user": USER}
     for tap in pool.taps.values():
         tap.pieces.clear()
-    async with proxied(pool) as app:
+    async with proxied(pool.stack.trust_file, **APP) as app:
         assert [each.id async for each in app.models.list()] == [language.name]
         whole = await app.chat.completions.create(**asked)
         stream = await app.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
@@ -144,7 +123,7 @@ async def test_an_app_that_closes_its_stream_frees_its_slot(pool: Watched, langu
     messages = [{"role": "user", "content": "Count from 1 to 1000."}]
     asked = {"model": language.name, "messages": messages, "temperature": 0, "max_tokens": LONG, "stream": True}
     written, unread = 'language_tokens_total{what="written"}', 0
-    async with proxied(pool) as app:
+    async with proxied(pool.stack.trust_file, **APP) as app:
         for _ in range(TRIES):
             before = counted(pool, written)
             stream = await app.chat.completions.create(**asked)
@@ -176,7 +155,7 @@ async def test_a_worker_that_is_told_to_stop_says_to_the_end_what_it_began(pool:
     messages = [{"role": "user", "content": "Count from 1 to 1000."}]
     worker = pool.stack.parties["worker-0"]
     assert worker.process is not None
-    async with proxied(pool) as app:
+    async with proxied(pool.stack.trust_file, **APP) as app:
         stream = aiter(
             await app.chat.completions.create(
                 model=language.name, messages=messages, temperature=0, max_tokens=300, stream=True

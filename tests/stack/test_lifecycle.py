@@ -26,7 +26,7 @@ from seclude.daemon.lifecycle import REFUSED_STATUS
 from seclude.errors import VerificationError
 from seclude.manifest import Manifest
 from seclude.tasks import Message
-from tests.inference.engine.test_layout import tiny
+from tests.exports import NAMED, tiny_if_any
 from tests.languagemodel import small_model
 from tests.running import ROOT, Running, start_stack, stop_stack
 from tests.stack.conftest import (
@@ -46,7 +46,7 @@ from tests.stack.conftest import (
 
 LOOPBACK = "0100007F"  # 127.0.0.1, as /proc/net/tcp writes it
 MESSAGES = (Message(sender="Ana", text="We decided to meet at 9 on Saturday."),)
-REFUSALS, AT_ONCE = 200, 20  # of which three were taken for deaths where a status was taken from asyncio
+REFUSALS, AT_ONCE = 200, 20  # where somebody else takes statuses before asyncio does, it knows three of so many not
 
 
 def serves(running: Running) -> bool:
@@ -226,8 +226,8 @@ def installed(model: Path, tmp_path: Path) -> Iterator[Running]:
     shutil.copytree(model, own / "model")
     small_model(tmp_path).rename(own / "language")
     options = ["--model", str(own / "model"), "--language-model", str(own / "language")]
-    if "SECLUDE_TEST_MODELS" in os.environ:
-        shutil.copytree(tiny("tiny-bart"), own / "summariser")
+    if summariser := tiny_if_any("tiny-bart"):
+        shutil.copytree(summariser, own / "summariser")
         options += ["--summariser", str(own / "summariser")]
     yield from ended(start_stack(tmp_path / "state", "--workers", "1", *options))
 
@@ -269,6 +269,18 @@ def test_a_signal_while_it_starts_leaves_nothing(model: Path, tmp_path: Path) ->
     assert process.returncode == 0
     assert b"Traceback" not in printed
     assert processes_of(state) == []
+
+
+@pytest.mark.parametrize("flag", ["--model", "--language-model", "--summariser"])
+def test_a_model_that_is_not_there_is_said_with_its_flag(model: Path, tmp_path: Path, flag: str) -> None:
+    absent = tmp_path / "absent"
+    options = ["--state", str(tmp_path / "state"), "--model", str(model), flag, str(absent)]
+    command = [sys.executable, str(ROOT / "deploy" / "local.py"), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"deploy/local.py: {flag}: there is no folder {absent}: install a model with seclude-model (docs/models.md)\n"
+    )
 
 
 async def test_a_party_that_refuses_to_start_is_known_by_its_status(tmp_path: Path) -> None:
@@ -323,7 +335,7 @@ def opened(stack: Stack) -> float:
 def test_a_changed_model_ends_its_worker_for_good(installed: Running, tmp_path: Path, name: str) -> None:
     single, weights = installed, tmp_path / "models" / name
     if not weights.exists():
-        pytest.skip("SECLUDE_TEST_MODELS is not set")
+        pytest.skip(f"{NAMED} is not set")
     assert serves(single), "a pool of one works where it is declared single"
     pid = single.pid("worker-0")
     with weights.open("r+b") as file:

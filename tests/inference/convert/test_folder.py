@@ -11,7 +11,7 @@ from inference.convert.folder import convert
 from inference.convert.gguf import load_gguf
 from inference.engine.decoder import Decoder
 from inference.engine.layout import Layout, layout_of
-from inference.model import digest
+from inference.model.pins import digest
 from seclude.errors import ConfigError
 from tests.inference.convert import tiny
 from tests.inference.convert.smollm2 import smollm2

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from inference.convert.vocabulary import LLAMA_3
+from inference.engine import bytepair
 from inference.engine.bytepair import BytePairs, load_pairs
+from inference.runner import GivenUpError
 from seclude.errors import ConfigError
 
 LETTERS = pre_tokenizers.ByteLevel.alphabet()
@@ -92,6 +94,23 @@ def test_random_texts_are_cut_as_by_the_library(trained: dict[str, Path], kind: 
         assert same(pairs, tokenizer, text + mark + text[::-1])
 
     check()
+
+
+@pytest.mark.parametrize("text", ["the" * 20_000, "a b" * 1000])
+def test_a_long_text_is_given_up_on_the_way(
+    trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    pairs, looks = load_pairs(trained["gpt-2"]), 0
+
+    def stop() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 5:
+            raise GivenUpError
+
+    monkeypatch.setattr(bytepair, "stop_if_given_up", stop)
+    with pytest.raises(GivenUpError):
+        pairs.encode(text)
 
 
 def test_marks_have_no_octets_and_are_words_in_a_text(trained: dict[str, Path]) -> None:

@@ -324,6 +324,7 @@ def edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
         (lambda said: said["model"].pop("eos_token_id"), "names no eos_token_id"),
         (lambda said: said["model"].update(eos_token_id=["x"]), "names no eos_token_id"),
         (lambda said: said["model"].update(context_length="long"), "names no context_length"),
+        (lambda said: said["model"].update(eos_token_id=[2, 1 << 20]), "beyond the model's vocabulary"),
     ],
 )
 def test_a_folder_that_does_not_say_enough_is_refused(

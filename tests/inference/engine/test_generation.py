@@ -122,6 +122,24 @@ async def test_what_cannot_be_answered_is_refused_before_it_begins() -> None:
         assert not tiny.log
 
 
+async def test_a_conversation_that_is_far_too_long_is_refused_unread() -> None:
+    class Reading(Tiny):
+        read = 0
+
+        def encode(self, text: str, *, special: bool = False) -> list[int]:
+            self.read += len(text)
+            return super().encode(text, special=special)
+
+    async with generating(reading := Reading(1, context=64), chatml(reading)) as generation:
+        reading.read = 0
+        for turns in ([Turn("user", "\u00e9" * 513)], [Turn("user", "x" * 5), Turn("user", "x" * 1020)]):
+            with pytest.raises(TooLargeError, match=r"^messages: 102[56] octets, of 1024"):
+                await written(generation, turns, Options())
+        assert reading.read == 0
+        with pytest.raises(TooLargeError, match=r"tokens, of 64"):
+            await written(generation, [Turn("user", "\u00e9" * 512)], Options())
+
+
 async def test_who_leaves_early_is_out() -> None:
     tiny = Tiny(1, step_seconds=0.001)
     async with generating(tiny, chatml(tiny)) as generation:

@@ -1,7 +1,6 @@
 """Folders told by their files, and what the files say."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from inference.engine.layout import FILES, Layout, batchable, generation_of, layout_of, load_tokenizer, octets_of
 from inference.engine.logits import Rules
 from seclude.errors import ConfigError
+from tests.exports import tiny
 from tests.inference.engine.test_session import by_row
 
 # What generation_config.json of facebook/bart-large-cnn says, as far as it matters here.
@@ -27,14 +27,6 @@ LIKE_BART_CNN: dict[str, object] = {
     "num_beams": 4,
     "early_stopping": True,
 }
-
-
-def tiny(name: str) -> Path:
-    """Return the folder of one of the tiny models with random weights."""
-    folder = os.environ.get("SECLUDE_TEST_MODELS")
-    if folder is None:
-        pytest.skip("SECLUDE_TEST_MODELS is not set")
-    return Path(folder) / name
 
 
 def folder_with(path: Path, *names: str) -> Path:

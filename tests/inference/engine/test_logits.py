@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from inference.engine.logits import Row, Rules, choose, largest, normalise, random_from, restrict
+from inference.engine.logits import NUCLEUS, Row, Rules, choose, largest, normalise, random_from, restrict
 from seclude.errors import UsageError
 
 SIZE = 12
@@ -169,3 +171,22 @@ def test_logarithms_of_probabilities_add_up() -> None:
 def test_the_largest_are_those_of_a_stable_sort(values: list[float], count: int) -> None:
     order = sorted((place for place in range(len(values)) if values[place] > -np.inf), key=lambda place: -values[place])
     assert largest(row(*values), count).tolist() == order[:count]
+
+
+def test_top_p_chooses_among_so_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a device asks for, no more than that is sorted at a token."""
+    sorted_: list[int] = []
+    argsort = np.argsort
+
+    def counted(values: Row, **how: Any) -> NDArray[np.intp]:
+        sorted_.append(len(values))
+        return argsort(values, **how)
+
+    monkeypatch.setattr(np, "argsort", counted)
+    scores = (np.random.Generator(np.random.PCG64(1)).permutation(20_000) / 20_000).astype(np.float32)
+    rules, random = Rules(temperature=2.0, top_p=0.999999), random_from(b"0123456789abcdef")
+    drawn = [choose(scores.copy(), [1], rules, random) for _ in range(200)]
+    assert max(sorted_) == NUCLEUS[-1]
+    least = np.sort(scores)[-NUCLEUS[-1]]
+    assert all(scores[token] >= least for token in drawn)
+    assert len(set(drawn)) > 150

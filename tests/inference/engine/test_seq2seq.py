@@ -23,8 +23,9 @@ from inference.engine.seq2seq import Graphs, Seq2Seq, Steps
 from inference.engine.session import load_session
 from inference.runner import Runner
 from seclude.errors import ConfigError, UsageError
+from tests.exports import tiny
 from tests.inference.engine.test_beam import Reference
-from tests.inference.engine.test_layout import sentencepiece, tiny
+from tests.inference.engine.test_layout import sentencepiece
 from tests.inference.engine.test_session import FLOAT, INT64, field, graph, model, node, tensor, value_info, whole
 from tests.privacy.residue import SMALL_IDS, Needles, memory_of, residue
 from tests.running import ROOT
@@ -485,3 +486,29 @@ def arrays_found(folder: Path, way: str) -> set[str]:
 def test_keys_and_values_are_gone_when_a_batch_is_closed(folder: Path) -> None:
     assert len(arrays_found(folder, "open")) == 9
     assert arrays_found(folder, "closed") == set()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"decoder_start_token_id": 1 << 20},
+        {"forced_eos_token_id": 1 << 20},
+        {"forced_bos_token_id": 1 << 20},
+        {"pad_token_id": 1 << 20},
+        {"eos_token_id": [1 << 20]},
+        {"suppress_tokens": [1 << 20]},
+        {"bad_words_ids": [[1, 1 << 20]]},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_settings_that_name_a_token_beyond_the_vocabulary_are_refused(
+    folder: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigError, match="beyond the model's vocabulary"):
+        Seq2Seq(altered(folder, tmp_path / "model", **settings))
+
+
+def test_a_tokenizer_that_is_larger_than_the_model_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Graphs, "vocabulary", 40)
+    with pytest.raises(ConfigError, match="beyond the model's vocabulary"):
+        Seq2Seq(folder)

@@ -249,3 +249,14 @@ def test_inputs_by_chance_have_the_shapes_and_types_asked_for(tmp_path: Path) ->
     loaded = load_session(written(tmp_path, by_row("Relu")), 1, within=tmp_path)
     given = np.zeros((2, 4), dtype=np.float32)
     assert by_chance(loaded, {}, {"input_ids": given, "other": given}, np.random.default_rng(1)) == {"input_ids": given}
+
+
+def test_what_is_wrong_with_a_token_is_written_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """onnxruntime's own words for it hold the token, which is a part of somebody's."""
+    table = tensor("w", FLOAT, [4, 1], struct.pack("<4f", 1, 2, 3, 4))
+    ends = value_info("input_ids", INT64, ["rows"]), value_info("y", FLOAT, ["rows", 1])
+    octets = model(graph([node("Gather", ["w", "input_ids"], "y")], [table], [ends[0]], [ends[1]]))
+    loaded = load_session(written(tmp_path, octets), 1, within=tmp_path)
+    with pytest.raises(Exception, match="311"):
+        run(loaded, {"input_ids": np.array([311])})
+    assert capfd.readouterr() == ("", "")

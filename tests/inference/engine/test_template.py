@@ -175,7 +175,17 @@ def test_a_template_is_read_from_each_place_where_it_may_stand(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "config", [{}, [], 7, {"chat_template": [7]}, {"chat_template": "x", "bos_token": {}}, {"chat_template": 3}]
+    "config",
+    [
+        {},
+        [],
+        7,
+        {"chat_template": [7]},
+        {"chat_template": "x", "bos_token": {}},
+        {"chat_template": "x", "bos_token": {"content": 5}},
+        {"chat_template": "x", "eos_token": 5},
+        {"chat_template": 3},
+    ],
 )
 def test_a_folder_without_a_template_is_refused(tmp_path: Path, config: object) -> None:
     with pytest.raises(ConfigError, match=r"tokenizer_config\.json"):

@@ -19,6 +19,15 @@ def test_each_in_line_takes_the_slot_that_is_free_first() -> None:
     assert forecast.seconds([Work(0, 5), Work(1, 7)], [Work(2, 1)] * 2) == pytest.approx(10)
 
 
+def test_a_prompt_is_read_in_turns_with_the_others() -> None:
+    forecast = Forecast(4, 0.5, piece_seconds=1.0, step_seconds=0.1)  # 2 s a piece
+    assert forecast.reading(1, [Work(50, 10), Work(50, 10), Work(0, 10)]) == pytest.approx(6)
+    assert forecast.reading(60, [Work(50, 10), Work(70, 10)]) == pytest.approx(2 * (60 + 50 + 60))
+    for _ in range(100):
+        forecast.saw_piece(0.1)
+    assert forecast.reading(10, []) == pytest.approx(2, rel=0.01)
+
+
 def test_what_was_measured_takes_over() -> None:
     forecast = Forecast(1, 0.5, piece_seconds=1.0, step_seconds=1.0)
     for _ in range(100):

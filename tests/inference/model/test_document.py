@@ -15,9 +15,9 @@ from inference.engine.layout import FILES
 from inference.engine.template import Kind
 from inference.model.pins import MODELS
 from inference.model.progress import MEGABYTE
+from tests.exports import tiny
 from tests.inference.convert import tiny as gguf
-from tests.inference.engine.test_layout import tiny
-from tests.inference.model.models import copied
+from tests.inference.model.models import CHATML, copied
 from tests.running import ROOT
 
 TEXT = (ROOT / "docs" / "models.md").read_text()
@@ -27,7 +27,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 def test_the_commands_run_one_after_another(tmp_path: Path) -> None:
     """With models of the right kinds where the reader has their own."""
     copied(tiny("tiny-bart"), tmp_path / "exports" / "my-summariser")
-    gguf.write(tmp_path / "my-model.gguf")
+    gguf.write(tmp_path / "my-model.gguf", gguf.metadata() | {"tokenizer.chat_template": CHATML})
     script = tmp_path / "bin" / "seclude-model"
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m inference.model "$@"\n')

@@ -9,7 +9,7 @@ import pytest
 from inference.engine.decoder import Decoder
 from inference.model.__main__ import main
 from inference.model.pins import digest
-from tests.inference.engine.test_layout import tiny
+from tests.exports import tiny
 from tests.inference.model.models import copied, decoder, leaking_decoder
 
 BART = {"encoder_model.onnx", "decoder_model_merged.onnx", "config.json", "tokenizer.json", "generation_config.json"}

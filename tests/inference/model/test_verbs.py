@@ -16,8 +16,8 @@ from inference.engine.seq2seq import Graphs
 from inference.model import speed
 from inference.model.__main__ import main
 from inference.model.pins import SMOLLM2, digest
+from tests.exports import tiny
 from tests.inference.convert import tiny as gguf
-from tests.inference.engine.test_layout import tiny
 from tests.inference.model.models import copied, decoder
 from tests.running import ROOT
 
@@ -86,6 +86,27 @@ def test_a_sentence_encoder_is_described(model: Path, capsys: pytest.CaptureFixt
     assert found["said"] == {"dimensions": 384, "context_tokens": 128}
     assert main(["inspect", str(model)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "a run holds sentences of one request only"
+
+
+@pytest.mark.parametrize("verb", ["import", "inspect", "check", "bench"])
+def test_what_is_no_folder_is_the_same_sentence(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for name in ("file", "absent"):
+        assert main([verb, str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err == f"seclude-model: {tmp_path / name} is not a folder\n"
+
+
+def test_files_are_listed_alike_by_those_that_write_and_by_those_that_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoder(tmp_path)
+    made = answer(capsys, "convert", str(tmp_path / "tiny.gguf"), "--out", str(tmp_path / "made"))["files"]
+    seen = answer(capsys, "inspect", str(tmp_path / "made"))["files"]
+    copies = answer(capsys, "import", str(tmp_path / "made"), "--dir", str(tmp_path / "models"))["files"]
+    assert isinstance(made, list)
+    assert isinstance(seen, list)
+    assert made == copies == sorted(seen, key=lambda file: str(file["name"]))
+    assert all(file.keys() == {"name", "sha256", "bytes"} for file in made)
 
 
 @pytest.mark.parametrize("verb", ["inspect", "check", "bench"])
