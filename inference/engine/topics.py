@@ -6,8 +6,6 @@ alike enough. Of equal ones, the earlier: the same chat has always the same topi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import exp
 from typing import Final
 
 import numpy as np
@@ -24,30 +22,27 @@ MOST: Final = 8  # topics: with more, a heading each would tell nothing
 Matrix = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class _Topic:
-    positions: tuple[int, ...]
-    total: Matrix
-    """The sum of its lines' embeddings."""
-
-
 def topics_of(shown: Sequence[int], vectors: Mapping[int, Matrix], threads: Threads) -> dict[int, int]:
     """Return the topic of each shown line, from 0, in the order of their first lines.
 
     A line without a vector belongs to what it leans on, or is alone.
     """
-    topics = [_start(unit, vectors) for unit in _bound(sorted(shown), threads)]
+    topics = _bound(sorted(shown), threads)
+    totals = np.stack([_total(topic, vectors) for topic in topics]) if topics else np.zeros((0, 1), dtype=np.float32)
+    sums = totals @ totals.T  # of the similarities of all lines of two topics
+    gaps = np.array([[_gap(one, other) for other in topics] for one in topics], dtype=np.float32)
     while len(topics) > 1:
-        pairs = [(i, j) for i in range(len(topics)) for j in range(i + 1, len(topics))]
-        likeness = [_alike(topics[i], topics[j]) for i, j in pairs]
-        best = max(range(len(pairs)), key=lambda at: (likeness[at], -at))
-        if likeness[best] < ALIKE and len(topics) <= MOST:
+        sizes = np.array([len(topic) for topic in topics], dtype=np.float32)
+        alike = sums / np.outer(sizes, sizes) + BESIDE * np.exp(-(gaps - 1) / REACH)
+        alike[np.tril_indices(len(topics))] = -np.inf
+        i, j = divmod(int(alike.argmax()), len(topics))  # of equal ones the first
+        if alike[i, j] < ALIKE and len(topics) <= MOST:
             break
-        i, j = pairs[best]
-        joined = _Topic(topics[i].positions + topics[j].positions, topics[i].total + topics[j].total)
-        topics = [joined if at == i else topic for at, topic in enumerate(topics) if at != j]
-    ordered = sorted(min(topic.positions) for topic in topics)
-    return {position: ordered.index(min(topic.positions)) for topic in topics for position in topic.positions}
+        topics[i] += topics.pop(j)
+        sums = _joined(sums, i, j, np.add)
+        gaps = _joined(gaps, i, j, np.minimum)
+    ordered = sorted(map(min, topics))
+    return {position: ordered.index(min(topic)) for topic in topics for position in topic}
 
 
 def _bound(shown: Sequence[int], threads: Threads) -> list[tuple[int, ...]]:
@@ -61,13 +56,21 @@ def _bound(shown: Sequence[int], threads: Threads) -> list[tuple[int, ...]]:
     return [tuple(each for each in shown if unit[each] == its) for its in dict.fromkeys(unit.values())]
 
 
-def _start(unit: tuple[int, ...], vectors: Mapping[int, Matrix]) -> _Topic:
+def _total(unit: tuple[int, ...], vectors: Mapping[int, Matrix]) -> Matrix:
+    """Return the sum of the embeddings of a unit's lines."""
     known = [vectors[position] for position in unit if position in vectors]
     width = len(next(iter(vectors.values()))) if vectors else 1
-    return _Topic(unit, np.sum(known, axis=0) if known else np.zeros(width, dtype=np.float32))
+    return np.sum(known, axis=0) if known else np.zeros(width, dtype=np.float32)
 
 
-def _alike(one: _Topic, other: _Topic) -> float:
-    gap = min(abs(a - b) for a in one.positions for b in other.positions)
-    mean = float(one.total @ other.total) / (len(one.positions) * len(other.positions))
-    return mean + BESIDE * exp(-(gap - 1) / REACH)
+def _gap(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """Return how far apart two units stand, where they are nearest."""
+    return min(abs(a - b) for a in one for b in other)
+
+
+def _joined(pairs: Matrix, i: int, j: int, join: np.ufunc) -> Matrix:
+    """Return a matrix of pairs in which the later of two has become part of the earlier."""
+    pairs[i] = join(pairs[i], pairs[j])
+    pairs[:, i] = join(pairs[:, i], pairs[:, j])
+    kept: Matrix = np.delete(np.delete(pairs, j, axis=0), j, axis=1)
+    return kept
