@@ -71,7 +71,7 @@ def test_the_examples_of_the_page_are_what_is_spoken() -> None:
     blocks = re.findall(r"(?:^    .*\n|^\n)+", page, re.MULTILINE)
     whole = [text for block in blocks if (text := " ".join(block.split())).startswith("{")]
     listed, asked, answer = whole
-    assert decode(ModelList, listed.encode()).data[0].id == "SmolLM2-135M-Instruct"
+    assert decode(ModelList, listed.encode()).data[0].id == "smollm2-135m-instruct"
     assert [each.role for each in decode(ChatRequest, asked.encode()).messages] == ["system", "user"]
     assert decode(ChatResponse, answer.encode()).choices[0].finish_reason == "stop"
     events = re.findall(r"^    data: (\{\S*\}|\[DONE\])", page, re.MULTILINE)
