@@ -105,7 +105,7 @@ class SummarizeRequest(Private, frozen=True, omit_defaults=True):
     ] = True
 
 
-class Highlight(Private, frozen=True):
+class Highlight(Private, frozen=True, omit_defaults=True):
     """One message that matters, in its writer's own words."""
 
     index: Annotated[int, Meta(ge=0, description="Position in the messages of the request, from 0.")]
